@@ -1,0 +1,1 @@
+//! The contract between daemon, command and agent: messages, framing, peer credentials.

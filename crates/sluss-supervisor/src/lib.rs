@@ -1,0 +1,1 @@
+//! Should the tunnel be up? A pure function of policy and events.

@@ -1,0 +1,1 @@
+//! The lab: namespaces, gateway, beacon, card rig and captures that the tests and the demo share.

@@ -1,0 +1,3 @@
+//! `cargo xtask`: demo, test and tidy, and what they need installed.
+
+fn main() {}
