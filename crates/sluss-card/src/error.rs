@@ -1,0 +1,82 @@
+//! What can go wrong with a card, by who can do something about it.
+
+use crate::apdu::StatusWord;
+
+/// One error for the crate. The first group is for the user, the second the card's fault, the third the host's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The user: no card to serve, or it left while it was asked.
+    #[error("the card is not in the reader")]
+    Gone,
+    /// The user: the PIN has to be verified first.
+    #[error("the card is locked")]
+    Locked,
+    /// The user: the card refused the PIN.
+    #[error("wrong PIN, {left} tries left")]
+    WrongPin {
+        /// Tries left after this one; never 0.
+        left: u8,
+    },
+    /// The user: one try is left and it was not said that it may be spent. Nothing was sent.
+    #[error("only one PIN try is left")]
+    OneTryLeft,
+    /// The user, or the help desk: no tries are left.
+    #[error("the PIN is blocked")]
+    Blocked,
+    /// The user: no PIN of this card has such a length. Nothing was sent.
+    #[error("the PIN must have {min} to {max} characters")]
+    PinLength {
+        /// Fewest bytes the card takes.
+        min: usize,
+        /// Most bytes the card takes.
+        max: usize,
+    },
+    /// The user: a good card, but not the one that this laptop is bound to, or a second one.
+    #[error("card {serial} is not the one in use")]
+    OtherCard {
+        /// Its serial number.
+        serial: String,
+    },
+
+    /// The card has no OpenPGP applet.
+    #[error("the card has no OpenPGP application")]
+    NoApplet,
+    /// The decryption slot is empty.
+    #[error("the card has no decryption key")]
+    NoKey,
+    /// The decryption slot holds something else than X25519.
+    #[error("the card's decryption key is not X25519")]
+    NotX25519,
+    /// The card wants the PIN hashed by the host (KDF-DO, OpenPGP card 3.4, 4.3.2), which is not supported.
+    #[error("the card wants its PIN hashed (KDF-DO), which is not supported")]
+    HashedPin,
+    /// The card said no.
+    #[error("the card refused to {step} (status {status})")]
+    Refused {
+        /// What was asked of it.
+        step: &'static str,
+        /// Its status word.
+        status: StatusWord,
+    },
+    /// The card's answer cannot be right.
+    #[error("the card answered nonsense when asked to {step}: {what}")]
+    Nonsense {
+        /// What was asked of it.
+        step: &'static str,
+        /// What is wrong with the answer.
+        what: &'static str,
+    },
+    /// The Diffie-Hellman gave zero: the peer's key is of small order, or the card is broken.
+    #[error("the card computed an all-zero secret")]
+    ZeroSecret,
+
+    /// Card, reader or another program did not let go in time. The answer, if one comes, is ignored.
+    #[error("the card did not answer in time")]
+    Timeout,
+    /// Another program uses the card exclusively.
+    #[error("another program uses the card exclusively")]
+    Busy,
+    /// PC/SC service or reader failed.
+    #[error("the smart card service failed: {0}")]
+    Service(#[from] pcsc::Error),
+}

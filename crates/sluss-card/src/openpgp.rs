@@ -1,0 +1,1 @@
+//! The OpenPGP card application.

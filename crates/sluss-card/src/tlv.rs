@@ -1,0 +1,1 @@
+//! BER-TLV as cards use it.
