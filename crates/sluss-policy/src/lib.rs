@@ -1,1 +1,23 @@
 //! What IT wants: the policy and the device binding, parsed into types that cannot be wrong.
+//!
+//! The parser takes text and gives either a [`Policy`] or every mistake with its place. It reads no
+//! file, runs no program and knows no key that could. `docs/policy.md` describes each key.
+
+mod device;
+mod error;
+mod keys;
+mod policy;
+mod values;
+
+pub use device::{CardBinding, DeviceBinding};
+pub use error::{PolicyError, Problem, ValueError};
+pub use keys::{DEVICE_KEYS, KeyInfo, POLICY_KEYS};
+pub use policy::{Beacon, Gateway, Policy, Support, Timing, TunnelSettings, UserRights};
+pub use values::{PresharedKey, PublicKey, SpkiPin};
+
+/// One policy or device file: its name, for messages only, and what it holds.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    pub file: &'a str,
+    pub text: &'a str,
+}

@@ -1,0 +1,97 @@
+//! What can be wrong with a policy or device file, and where.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// One mistake, with its place. All of them are IT's (or root's) to mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {problem}")]
+pub struct PolicyError {
+    pub file: String,
+    /// Counts from 1.
+    pub line: usize,
+    /// Counts characters from 1.
+    pub column: usize,
+    pub problem: Problem,
+}
+
+/// What is wrong, as data, so that the command can say it in the user's language.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("{0}")]
+    Syntax(String),
+    #[error("unknown key '{key}'{}", suggestion(nearest))]
+    UnknownKey { key: String, nearest: Option<&'static str> },
+    #[error("'{key}' is missing, for example: {example}")]
+    Missing { key: &'static str, example: &'static str },
+    #[error("'{key}' is {found} where {expected} is expected, for example: {example}")]
+    WrongType { key: &'static str, expected: &'static str, found: &'static str, example: &'static str },
+    #[error("'{key}': {reason}; for example: {example}")]
+    BadValue { key: &'static str, reason: ValueError, example: &'static str },
+    #[error("the file is larger than {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("{0} more mistakes are not shown")]
+    More(usize),
+}
+
+/// Why a value of the right TOML type cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    #[error("schema {found} is not known, this version reads schema {known}")]
+    UnknownSchema { found: i64, known: i64 },
+    #[error("not base64")]
+    NotBase64,
+    #[error("{found} bytes where {expected} are needed")]
+    WrongLength { expected: usize, found: usize },
+    #[error("a key of zeros is no key")]
+    ZeroKey,
+    #[error("a pin is 'sha256:' and the base64 of the hash")]
+    NotAPin,
+    #[error("not an address and port")]
+    NotASocketAddress,
+    #[error("not an address of one host that can be reached")]
+    NotAHost,
+    #[error("not an address with a prefix length")]
+    NotAPrefix,
+    #[error("the address has bits beyond its prefix, the network is {network}")]
+    HostBits { network: IpNet },
+    #[error("{prefix} holds addresses that are not an internal network's own")]
+    NotInternal { prefix: IpNet },
+    #[error("not a time with its unit (ms, s, m or h)")]
+    NotADuration,
+    #[error("must lie between {} and {}", Span(*least), Span(*most))]
+    DurationOutOfRange { least: Duration, most: Duration },
+    #[error("must lie between {least} and {most}")]
+    OutOfRange { least: i64, most: i64 },
+    #[error("must not be shorter than '{than}'")]
+    ShorterThan { than: &'static str },
+    #[error("must not be empty")]
+    Empty,
+    #[error("more than {limit} characters or entries")]
+    TooLong { limit: usize },
+    #[error("holds a control character")]
+    ControlCharacter,
+    #[error("'{0}' stands there twice")]
+    Duplicate(String),
+}
+
+fn suggestion(nearest: &Option<&'static str>) -> String {
+    nearest.map_or_else(String::new, |key| format!(", did you mean '{key}'?"))
+}
+
+/// A duration as the policy writes it: the largest unit that divides it.
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.0.as_millis();
+        match ms {
+            ms if ms % 1000 != 0 => write!(f, "{ms}ms"),
+            ms if ms % 60_000 != 0 || ms == 0 => write!(f, "{}s", ms / 1000),
+            ms if ms % 3_600_000 != 0 => write!(f, "{}m", ms / 60_000),
+            ms => write!(f, "{}h", ms / 3_600_000),
+        }
+    }
+}

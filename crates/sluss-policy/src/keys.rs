@@ -1,0 +1,45 @@
+//! The one table of keys: the parser, its messages and the test of `docs/policy.md` all read it.
+
+/// A key, as its full path, and a line that would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// `section.key`, or `key` alone at the top.
+    pub path: &'static str,
+    pub example: &'static str,
+}
+
+const fn key(path: &'static str, example: &'static str) -> KeyInfo {
+    KeyInfo { path, example }
+}
+
+/// Keys of `policy.toml` and `policy.d/*.toml`.
+pub const POLICY_KEYS: &[KeyInfo] = &[
+    key("schema", "schema = 1"),
+    key("gateway.name", "name = \"vpn.example.se\""),
+    key("gateway.endpoints", "endpoints = [\"198.51.100.2:51820\"]"),
+    key("gateway.public_key", "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\""),
+    key("internal.prefixes", "prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]"),
+    key("beacon", "[[beacon]]"),
+    key("beacon.name", "name = \"city hall\""),
+    key("beacon.address", "address = \"10.20.0.53:8443\""),
+    key("beacon.pins", "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]"),
+    key("tunnel.mtu", "mtu = 1420"),
+    key("tunnel.keepalive", "keepalive = \"25s\""),
+    key("user.may_disconnect", "may_disconnect = true"),
+    key("timing.settle_quiet", "settle_quiet = \"250ms\""),
+    key("timing.settle_limit", "settle_limit = \"2s\""),
+    key("timing.probe_timeout", "probe_timeout = \"800ms\""),
+    key("timing.retry_first", "retry_first = \"1s\""),
+    key("timing.retry_limit", "retry_limit = \"1m\""),
+    key("support.phone", "phone = \"08-123 45 67\""),
+    key("support.web", "web = \"https://intranet.example.se/vpn\""),
+];
+
+/// Keys of `device.toml`.
+pub const DEVICE_KEYS: &[KeyInfo] = &[
+    key("schema", "schema = 1"),
+    key("addresses", "addresses = [\"10.20.255.7/32\", \"fd20::ff07/128\"]"),
+    key("preshared_key", "preshared_key = \"BASE64 OF 32 BYTES\""),
+    key("card.serial", "serial = \"0006:12345678\""),
+    key("card.public_key", "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\""),
+];
