@@ -1,1 +1,43 @@
 //! The contract between daemon, command and agent: messages, framing, peer credentials.
+//!
+//! One connection carries one [`Request`] at a time; each is answered by one [`Response`], except
+//! [`Request::Monitor`], which is answered by a [`Response::Change`] per change until the client hangs up.
+//! A frame is a big-endian `u32` length followed by that many bytes of JSON.
+//!
+//! The daemon never writes a sentence: it sends states, and the command says them in the user's language.
+//! The daemon runs [`server::serve`], which checks each caller's [`Role`] before the call reaches the engine and
+//! redacts what goes back to an observer. The command uses the blocking [`Client`].
+
+mod client;
+mod error;
+mod frame;
+mod message;
+mod pin;
+mod role;
+pub mod server;
+mod status;
+
+pub use client::Client;
+pub use error::Error;
+pub use frame::{Decoder, Message, encode};
+pub use message::{
+    Beacon, CardReport, Change, PolicyReport, Reader, ReaderCard, Refusal, Request, RequestFault,
+    Response, What,
+};
+pub use pin::Pin;
+pub use role::{Call, Peer, Role};
+pub use status::{
+    Card, CardFault, Deadline, DeadlineReason, DownReason, Evidence, Fault, Gateway, Host,
+    HostMode, Intent, Key, Location, Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
+};
+
+/// The number in the `schema` field of everything that is printed as JSON.
+///
+/// It grows when a field is removed or changes its meaning; new fields and new words come without notice.
+pub const SCHEMA: u32 = 1;
+
+/// Where the daemon listens unless it is told otherwise.
+pub const SOCKET_PATH: &str = "/run/sluss/slussd.sock";
+
+/// The account that the daemon may run as, besides root.
+pub const SERVICE_USER: &str = "sluss";

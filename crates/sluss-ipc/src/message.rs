@@ -1,0 +1,261 @@
+//! The messages: what is asked of the daemon, and what it answers.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Call, CardFault, Intent, Key, Location, Pin, Role, SCHEMA, Status, Tunnel, Warning, Why,
+};
+
+/// What a client asks. Without `Debug`: it may hold a PIN.
+///
+/// Externally tagged, since serde copies the content of an internally tagged enum to find its tag, and the copy would
+/// not be wiped.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Answered by [`Response::Status`].
+    Status,
+    /// Answered by [`Response::Why`].
+    Why,
+    /// Answered by a [`Response::Change`] for each state word as it is now, then one for each change.
+    Monitor,
+    /// The tunnel may open when it is needed. Answered by [`Response::Done`] at once: who wants to wait, monitors.
+    Up,
+    /// The tunnel shall be down until [`Request::Up`]. Answered at once.
+    Down,
+    /// Gives the PIN to the card. Answered when the card has answered.
+    Unlock {
+        pin: Pin,
+        /// The user agrees to spend the last try.
+        last_try: bool,
+    },
+    /// Wipes the keys and takes the verified state from the card. Answered at once.
+    Lock,
+    /// Answered by [`Response::Card`].
+    Card,
+    /// Answered by [`Response::Policy`].
+    Policy,
+}
+
+impl Request {
+    pub fn call(&self) -> Call {
+        match self {
+            Self::Status => Call::Status,
+            Self::Why => Call::Why,
+            Self::Monitor => Call::Monitor,
+            Self::Up => Call::Up,
+            Self::Down => Call::Down,
+            Self::Unlock { .. } => Call::Unlock,
+            Self::Lock => Call::Lock,
+            Self::Card => Call::Card,
+            Self::Policy => Call::Policy,
+        }
+    }
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    Status(Status),
+    Why(Why),
+    Change(Change),
+    Card(CardReport),
+    Policy(PolicyReport),
+    Done,
+    Refused(Refusal),
+}
+
+/// Why the daemon did not do what it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Refusal {
+    /// The caller's role is not enough.
+    NotAllowed { needs: Role },
+    /// The policy forbids it to everyone.
+    ByPolicy,
+    /// There is no card that could take a PIN.
+    NoCard,
+    /// There is a card, but it cannot serve.
+    CardUnusable { fault: CardFault },
+    /// The PIN was wrong.
+    WrongPin {
+        /// None if the card does not tell.
+        tries_left: Option<u8>,
+    },
+    /// The card takes no PIN of this length or these characters; no try was spent.
+    PinFormat,
+    /// One try is left, and the user has not agreed to spend it; it was not spent.
+    LastTry,
+    /// No tries left.
+    PinBlocked,
+    /// The card was pulled, or failed, while it was asked.
+    CardFailed,
+    /// The card did not answer in time.
+    CardTimeout,
+    /// Another call of the same kind is under way.
+    Busy,
+    /// The request could not be taken; the connection is closed.
+    BadRequest { fault: RequestFault },
+    /// Too many connections of the same user; the connection is closed.
+    TooManyConnections,
+}
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestFault {
+    /// It was announced as longer than a request may be.
+    Oversized,
+    /// It is not the JSON of a known request.
+    Malformed,
+    /// It ended, or paused for too long, in the middle.
+    Truncated,
+    /// It came before the last one was answered.
+    OutOfTurn,
+}
+
+/// One change: one object of `sluss monitor --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// The wall clock, in milliseconds since 1970.
+    pub unix_ms: u64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What has changed, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "changed", content = "now", rename_all = "kebab-case")]
+pub enum What {
+    Location(Location),
+    Key(Key),
+    Tunnel(Tunnel),
+    Intent(Intent),
+    /// All warnings that now hold.
+    Warnings(Vec<Warning>),
+}
+
+impl Status {
+    /// What a monitor is told that last saw `before`; everything if it has seen nothing yet.
+    pub fn changes(&self, before: Option<&Status>, unix_ms: u64) -> Vec<Change> {
+        let changed = [
+            (before.is_none_or(|b| b.location != self.location))
+                .then(|| What::Location(self.location.clone())),
+            (before.is_none_or(|b| b.key != self.key)).then_some(What::Key(self.key)),
+            (before.is_none_or(|b| b.tunnel != self.tunnel)).then_some(What::Tunnel(self.tunnel)),
+            (before.is_none_or(|b| b.intent != self.intent)).then_some(What::Intent(self.intent)),
+            (before.is_none_or(|b| b.warnings != self.warnings))
+                .then(|| What::Warnings(self.warnings.clone())),
+        ];
+        changed
+            .into_iter()
+            .flatten()
+            .map(|what| Change {
+                schema: SCHEMA,
+                unix_ms,
+                what,
+            })
+            .collect()
+    }
+}
+
+/// Readers and cards: what `sluss card --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CardReport {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    pub key: Key,
+    /// The readers that hold a card.
+    pub readers: Vec<Reader>,
+}
+
+/// A reader with a card in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reader {
+    pub name: String,
+    pub card: ReaderCard,
+}
+
+/// The card in a reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum ReaderCard {
+    Usable {
+        /// The card's kind in its own field's words, such as "OpenPGP".
+        kind: String,
+        serial: String,
+        /// Base64 of the X25519 public key, as a WireGuard gateway wants it.
+        public_key: String,
+        tries_left: Option<u8>,
+    },
+    Unusable {
+        fault: CardFault,
+    },
+}
+
+/// The policy in force, without its secrets: what `sluss policy show` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyReport {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// The files it was read from, in order.
+    pub files: Vec<String>,
+    pub gateway: String,
+    pub endpoints: Vec<SocketAddr>,
+    /// Base64 of the gateway's public key.
+    pub public_key: String,
+    /// In CIDR notation.
+    pub internal_prefixes: Vec<String>,
+    pub beacons: Vec<Beacon>,
+    pub mtu: u16,
+    /// None if off.
+    pub keepalive_s: Option<u16>,
+    pub may_disconnect: bool,
+}
+
+/// A beacon as policy names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Beacon {
+    pub name: String,
+    pub address: SocketAddr,
+}
+
+impl Response {
+    /// What a caller with `role` may see of it.
+    pub fn redact_for(self, role: Role) -> Self {
+        if role > Role::Observer {
+            return self;
+        }
+        match self {
+            Self::Status(status) => Self::Status(status.redact()),
+            Self::Change(change) => Self::Change(change.redact()),
+            // An observer's call for these is refused; should one slip through, so is its answer.
+            Self::Why(_) => Self::Refused(Refusal::NotAllowed {
+                needs: Call::Why.needs(),
+            }),
+            Self::Card(_) => Self::Refused(Refusal::NotAllowed {
+                needs: Call::Card.needs(),
+            }),
+            Self::Policy(_) => Self::Refused(Refusal::NotAllowed {
+                needs: Call::Policy.needs(),
+            }),
+            Self::Done | Self::Refused(_) => self,
+        }
+    }
+}
+
+impl Change {
+    fn redact(self) -> Self {
+        let what = match self.what {
+            What::Location(location) => What::Location(location.redact()),
+            what @ (What::Key(_) | What::Tunnel(_) | What::Intent(_) | What::Warnings(_)) => what,
+        };
+        Self { what, ..self }
+    }
+}

@@ -1,0 +1,392 @@
+//! What the daemon knows about itself, as states and figures; the command makes sentences of it.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Everything about the daemon's state: what `sluss status --json` prints.
+///
+/// Ages and spans are milliseconds of the clock that also runs while the laptop sleeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Always [`SCHEMA`](crate::SCHEMA).
+    pub schema: u32,
+    pub location: Location,
+    /// Since when the location is what it is.
+    pub location_age_ms: u64,
+    pub key: Key,
+    pub tunnel: Tunnel,
+    pub intent: Intent,
+    pub host: Host,
+    /// None if redacted, or if there is no policy.
+    pub gateway: Option<Gateway>,
+    /// None if redacted, or if there is no usable card.
+    pub card: Option<Card>,
+    /// None if redacted, or if the tunnel is down.
+    pub traffic: Option<Traffic>,
+    /// The last answer of each beacon on each link; empty if redacted.
+    pub evidence: Vec<Evidence>,
+    /// What the daemon waits for, if it waits for a time.
+    pub deadline: Option<Deadline>,
+    pub warnings: Vec<Warning>,
+    /// The daemon's own version.
+    pub version: String,
+}
+
+/// Where the laptop is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Location {
+    /// No link has both a carrier and an address.
+    Offline,
+    /// The network changes; a probe follows when it is quiet.
+    Settling,
+    /// Beacons are being asked.
+    Probing,
+    /// A beacon proved, on this link, that this is the internal network.
+    Inside {
+        link: Option<String>,
+        beacon: Option<String>,
+    },
+    /// A portal stands between this link and the internet.
+    Captive { link: Option<String> },
+    /// No proof of being inside.
+    Outside {
+        reason: OutsideReason,
+        /// The links on which a beacon was looked for; empty if redacted.
+        links: Vec<String>,
+    },
+}
+
+/// Why the laptop counts as outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutsideReason {
+    /// No beacon answered.
+    NoAnswer,
+    /// Something answered in a beacon's place and could not prove to be it.
+    NotProved,
+    /// The policy names no beacon.
+    NoBeacons,
+}
+
+/// The card and its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Key {
+    /// The host's smart card service (pcscd) does not answer.
+    NoService,
+    /// No card in any reader.
+    Absent,
+    /// A card, but none that serves.
+    Unusable { fault: CardFault },
+    /// The card asks for its PIN before it computes.
+    Locked,
+    /// The user is being asked for the PIN.
+    AwaitingPin,
+    /// The user did not want to give the PIN; not asked again until the card or the network changes.
+    Declined,
+    /// The card checks a PIN.
+    Verifying,
+    /// The card computes without asking.
+    Unlocked,
+    /// No tries left: the card must be unblocked by who issued it.
+    Blocked,
+}
+
+/// Why a card cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardFault {
+    /// It is not the card that this laptop is bound to.
+    OtherCard,
+    /// It has no key for the tunnel.
+    NoKey,
+    /// It has a kind, or an option, that is not supported.
+    Unsupported,
+    /// It answers what no card should.
+    Nonsense,
+    /// It does not answer.
+    Silent,
+    /// Another program holds it.
+    Busy,
+}
+
+/// The tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Tunnel {
+    Down {
+        reason: DownReason,
+    },
+    /// Opening: no handshake has succeeded yet.
+    Starting,
+    Up,
+    Stopping,
+}
+
+/// Why the tunnel is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DownReason {
+    /// The laptop is inside.
+    NotNeeded,
+    /// It is not yet known where the laptop is.
+    Deciding,
+    NoNetwork,
+    CaptivePortal,
+    NoCard,
+    /// The card waits for its PIN, or is blocked.
+    KeyLocked,
+    /// The user asked for it (`sluss down`).
+    StoppedByUser,
+    /// The last start failed; another follows.
+    Failed,
+    /// There is no policy, or this laptop is not enrolled.
+    NotConfigured,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Intent {
+    /// Up when needed.
+    Automatic,
+    /// Down until `sluss up`.
+    Stopped,
+}
+
+/// What the routes and the firewall say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Host {
+    /// Not yet touched since the daemon started.
+    Unknown,
+    Applying {
+        mode: HostMode,
+    },
+    Applied {
+        mode: HostMode,
+    },
+    /// The host refused; the daemon tries again.
+    Failed {
+        mode: HostMode,
+    },
+}
+
+/// Where packets to internal prefixes may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "to", rename_all = "kebab-case")]
+pub enum HostMode {
+    /// Nowhere.
+    Closed,
+    /// Out of the verified link, and no other.
+    Inside { link: Option<String> },
+    /// Into the tunnel.
+    Tunnelled,
+}
+
+/// The other end of the tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gateway {
+    /// The name that policy gives it.
+    pub name: String,
+    /// The address in use.
+    pub endpoint: SocketAddr,
+}
+
+/// The card that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Card {
+    /// The reader's name, from the reader.
+    pub reader: String,
+    /// The serial number, from the card.
+    pub serial: String,
+    /// How many wrong PINs until it blocks; None if the card does not tell.
+    pub tries_left: Option<u8>,
+}
+
+/// The tunnel in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Traffic {
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    /// None before the first handshake.
+    pub handshake_age_ms: Option<u64>,
+    /// Initiations sent since the gateway last answered one.
+    pub unanswered_handshakes: u32,
+}
+
+/// One beacon, asked on one link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    pub link: String,
+    /// The name that policy gives the beacon.
+    pub beacon: String,
+    pub outcome: Outcome,
+    pub age_ms: u64,
+}
+
+/// How a probe ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The beacon proved its key.
+    Proved,
+    /// Another key.
+    WrongKey,
+    /// Something answered that does not speak TLS 1.3, or failed in it.
+    NotTls,
+    /// Connection refused or reset.
+    Refused,
+    /// No route, or an ICMP error.
+    Unreachable,
+    /// Nothing came in time.
+    NoAnswer,
+}
+
+/// The next thing that happens by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deadline {
+    pub in_ms: u64,
+    pub reason: DeadlineReason,
+}
+
+/// What a deadline is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadlineReason {
+    /// The network counts as quiet.
+    Settled,
+    /// The probe ends without an answer.
+    ProbeEnds,
+    /// The beacons are asked again.
+    ProbeAgain,
+    /// The tunnel is started again.
+    TunnelRetry,
+    /// The tunnel's start, or stop, has failed.
+    TunnelTimeout,
+    /// The card's answer is given up.
+    CardTimeout,
+    /// The routes and the firewall are set again.
+    HostRetry,
+}
+
+/// What somebody should know although the daemon goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warning {
+    /// Handshakes are sent and none is answered.
+    GatewaySilent,
+    /// The card answers slower than a handshake bears.
+    CardSlow,
+    /// The routes or the firewall could not be set.
+    HostNotApplied,
+    /// The policy on disk is not valid; the one before stays in force.
+    PolicyInvalid,
+}
+
+/// Whose fault it is that something failed: what the user needs next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    Card,
+    Gateway,
+    Network,
+    Policy,
+    Host,
+}
+
+/// The evidence behind the last decision: what `sluss why --json` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    /// Always [`SCHEMA`](crate::SCHEMA).
+    pub schema: u32,
+    pub location: Location,
+    pub location_age_ms: u64,
+    pub evidence: Vec<Evidence>,
+    pub tunnel: Tunnel,
+    pub key: Key,
+    pub intent: Intent,
+    pub gateway: Option<Gateway>,
+    pub traffic: Option<Traffic>,
+    pub deadline: Option<Deadline>,
+    pub warnings: Vec<Warning>,
+}
+
+impl Status {
+    /// What an observer may see: state words, but no address, name, serial or figure.
+    pub fn redact(self) -> Self {
+        Self {
+            location: self.location.redact(),
+            host: self.host.redact(),
+            gateway: None,
+            card: None,
+            traffic: None,
+            evidence: Vec::new(),
+            ..self
+        }
+    }
+
+    /// The part of it that explains the last decision.
+    pub fn why(&self) -> Why {
+        Why {
+            schema: self.schema,
+            location: self.location.clone(),
+            location_age_ms: self.location_age_ms,
+            evidence: self.evidence.clone(),
+            tunnel: self.tunnel,
+            key: self.key,
+            intent: self.intent,
+            gateway: self.gateway.clone(),
+            traffic: self.traffic,
+            deadline: self.deadline,
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+impl Location {
+    pub(crate) fn redact(self) -> Self {
+        match self {
+            Self::Inside { .. } => Self::Inside {
+                link: None,
+                beacon: None,
+            },
+            Self::Captive { .. } => Self::Captive { link: None },
+            Self::Outside { reason, .. } => Self::Outside {
+                reason,
+                links: Vec::new(),
+            },
+            Self::Offline | Self::Settling | Self::Probing => self,
+        }
+    }
+}
+
+impl Host {
+    fn redact(self) -> Self {
+        match self {
+            Self::Unknown => Self::Unknown,
+            Self::Applying { mode } => Self::Applying {
+                mode: mode.redact(),
+            },
+            Self::Applied { mode } => Self::Applied {
+                mode: mode.redact(),
+            },
+            Self::Failed { mode } => Self::Failed {
+                mode: mode.redact(),
+            },
+        }
+    }
+}
+
+impl HostMode {
+    fn redact(self) -> Self {
+        match self {
+            Self::Closed => Self::Closed,
+            Self::Inside { .. } => Self::Inside { link: None },
+            Self::Tunnelled => Self::Tunnelled,
+        }
+    }
+}
