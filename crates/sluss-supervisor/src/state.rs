@@ -1,0 +1,230 @@
+//! The picture of the world: location, key, tunnel, intent and host, each owning its data.
+
+use crate::{Evidence, Link, LinkId, LossReason, Time};
+
+/// Everything the supervisor knows, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The last snapshot of the operating system.
+    pub links: Vec<Link>,
+    pub location: Location,
+    /// What the last finished probe found.
+    pub evidence: Vec<Evidence>,
+    pub key: Key,
+    pub tunnel: Tunnel,
+    /// How often in a row the tunnel failed without a session in between.
+    pub failures: u32,
+    pub intent: Intent,
+    pub host: Host,
+    /// Whose secrets the daemon may hold in memory: session keys, and what the card computed.
+    pub(crate) secrets: Option<Insertion>,
+    pub(crate) next: u64,
+}
+
+/// Names one request. Its answer carries the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Op(pub(crate) u64);
+
+/// Names one stay of a card in its reader: the same card put in again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Insertion(pub(crate) u64);
+
+/// Where the laptop is. No proof of being inside means outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// No link can carry traffic.
+    Offline,
+    /// The laptop is about to sleep or sleeps: whatever was known is no longer.
+    Asleep { until: Time },
+    /// Links are still changing; probed when quiet until `quiet_at`, or at `limit`.
+    Settling { quiet_at: Time, limit: Time, held: Option<LinkId> },
+    /// The probe worker is asked.
+    Probing { op: Op, deadline: Time, confirmation: Confirmation },
+    /// A beacon has proved itself on `link`, which has not changed since.
+    Inside { link: LinkId, since: Time },
+    Outside { why: OutsideReason, since: Time },
+}
+
+/// What a success of the running probe means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// A first hint: it is asked again.
+    First,
+    /// The second success on one of these links: inside.
+    Second { proved: Vec<LinkId> },
+    /// Inside goes on, as it held all the time on a link that changed in small ways only.
+    Held { link: LinkId },
+}
+
+/// Why the laptop counts as outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsideReason {
+    /// The policy names no beacon.
+    NoBeacon,
+    /// No beacon proved itself; the evidence says how each failed.
+    NoProof,
+    /// A beacon proved itself once, and then not again.
+    NotConfirmed,
+    /// The probe worker did not answer.
+    ProbeOverdue,
+}
+
+/// The card and whether it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    Absent,
+    /// A card is there that cannot serve.
+    Unusable(CardFault),
+    /// It wants its PIN, and nobody was asked yet.
+    Locked(Card),
+    AwaitingPin { card: Card, op: Op },
+    /// The user closed the prompt: not asked again until the card or the network changes, or the user says so.
+    Declined(Card),
+    /// The user locked it: keys are wiped, and only the user or a new insertion wakes it.
+    Withdrawn(Card),
+    Verifying { card: Card, op: Op, deadline: Time },
+    /// It answers without asking.
+    Unlocked(Card),
+    /// No tries are left.
+    Blocked(Card),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    pub serial: String,
+    pub tries_left: u8,
+    pub insertion: Insertion,
+}
+
+/// Why a card cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CardFault {
+    /// It is not the one that is bound to this laptop.
+    OtherCard,
+    /// It holds no key that could serve.
+    NoKey,
+    /// It is of a kind, or has a feature, that Sluss does not know.
+    Unsupported,
+    /// It answers, but nothing that makes sense.
+    Nonsense,
+    /// It does not answer.
+    Silent,
+    /// Another program uses it exclusively.
+    InUse,
+}
+
+/// The tunnel as the tunnel worker told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    Down { retry: Option<Retry> },
+    Starting { op: Op, deadline: Time },
+    /// `op` is the one that started it. `refresh`: the gateway is still to be told of a change.
+    Up { op: Op, since: Time, session: Session, refresh: bool },
+    Stopping { op: Op, deadline: Time, retry: Option<Retry> },
+}
+
+/// A tunnel that failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub at: Time,
+    pub why: LossReason,
+}
+
+/// Whether the gateway answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// So many initiations in a row are unanswered; it goes on trying.
+    Awaited { attempts: u32 },
+    /// The last handshake succeeded.
+    Established,
+}
+
+/// What the user asked for, as far as the policy allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Automatic,
+    Stopped,
+}
+
+/// Routes and firewall: what was asked for and what is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// The daemon has just started; its predecessor's rules may be there.
+    Unknown,
+    Applying { op: Op, mode: HostMode, deadline: Time },
+    Applied(HostMode),
+    /// The last attempt to apply `mode` failed: what is there is not known.
+    Failed { mode: HostMode, retry_at: Time },
+}
+
+/// What routes and firewall do with the internal prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostMode {
+    /// They lead nowhere.
+    Closed,
+    /// They leave by this link only; with its facts, since the routes are made of them.
+    Inside { link: Link },
+    /// They leave by the tunnel only.
+    Tunnelled,
+}
+
+impl State {
+    /// At the daemon's start: nothing is known, and nothing may be open.
+    pub fn new() -> Self {
+        Self {
+            links: Vec::new(),
+            location: Location::Offline,
+            evidence: Vec::new(),
+            key: Key::Absent,
+            tunnel: Tunnel::Down { retry: None },
+            failures: 0,
+            intent: Intent::Automatic,
+            host: Host::Unknown,
+            secrets: None,
+            next: 0,
+        }
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn op(&mut self) -> Op {
+        Op(self.number())
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Op {
+    /// For the wire between daemon and workers.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The counterpart of [`Op::number`].
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl Key {
+    /// The card that could serve, whatever state it is in.
+    pub fn card(&self) -> Option<&Card> {
+        match self {
+            Self::Absent | Self::Unusable(_) => None,
+            Self::AwaitingPin { card, .. }
+            | Self::Verifying { card, .. }
+            | Self::Locked(card)
+            | Self::Declined(card)
+            | Self::Withdrawn(card)
+            | Self::Unlocked(card)
+            | Self::Blocked(card) => Some(card),
+        }
+    }
+}
