@@ -27,8 +27,8 @@ pub use message::{
 pub use pin::Pin;
 pub use role::{Call, Peer, Role};
 pub use status::{
-    Card, CardFault, Deadline, DeadlineReason, DownReason, Evidence, Fault, Gateway, Host,
-    HostMode, Intent, Key, Location, Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
+    Card, CardFault, Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode,
+    Intent, Key, Location, Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
 };
 
 /// The number in the `schema` field of everything that is printed as JSON.

@@ -13,8 +13,8 @@ pub struct Status {
     /// Always [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
     pub location: Location,
-    /// Since when the location is what it is.
-    pub location_age_ms: u64,
+    /// How old the verdict is; None as long as there is none.
+    pub location_age_ms: Option<u64>,
     pub key: Key,
     pub tunnel: Tunnel,
     pub intent: Intent,
@@ -40,6 +40,8 @@ pub struct Status {
 pub enum Location {
     /// No link has both a carrier and an address.
     Offline,
+    /// The laptop is about to sleep, or has just woken.
+    Asleep,
     /// The network changes; a probe follows when it is quiet.
     Settling,
     /// Beacons are being asked.
@@ -49,8 +51,6 @@ pub enum Location {
         link: Option<String>,
         beacon: Option<String>,
     },
-    /// A portal stands between this link and the internet.
-    Captive { link: Option<String> },
     /// No proof of being inside.
     Outside {
         reason: OutsideReason,
@@ -63,12 +63,14 @@ pub enum Location {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutsideReason {
-    /// No beacon answered.
-    NoAnswer,
-    /// Something answered in a beacon's place and could not prove to be it.
-    NotProved,
     /// The policy names no beacon.
-    NoBeacons,
+    NoBeacon,
+    /// No beacon proved itself; the evidence says how each failed.
+    NoProof,
+    /// A beacon proved itself once, and then not again.
+    NotConfirmed,
+    /// The probe did not end in time.
+    ProbeOverdue,
 }
 
 /// The card and its key.
@@ -87,6 +89,8 @@ pub enum Key {
     AwaitingPin,
     /// The user did not want to give the PIN; not asked again until the card or the network changes.
     Declined,
+    /// The user locked it (`sluss lock`); not asked again until the user unlocks it or puts the card in anew.
+    Withdrawn,
     /// The card checks a PIN.
     Verifying,
     /// The card computes without asking.
@@ -109,8 +113,8 @@ pub enum CardFault {
     Nonsense,
     /// It does not answer.
     Silent,
-    /// Another program holds it.
-    Busy,
+    /// Another program uses it and lets nobody else.
+    InUse,
 }
 
 /// The tunnel.
@@ -122,6 +126,7 @@ pub enum Tunnel {
     },
     /// Opening: no handshake has succeeded yet.
     Starting,
+    /// A handshake has succeeded. Whether the gateway still answers is in the warnings.
     Up,
     Stopping,
 }
@@ -135,16 +140,19 @@ pub enum DownReason {
     /// It is not yet known where the laptop is.
     Deciding,
     NoNetwork,
-    CaptivePortal,
     NoCard,
     /// The card waits for its PIN, or is blocked.
     KeyLocked,
     /// The user asked for it (`sluss down`).
     StoppedByUser,
-    /// The last start failed; another follows.
-    Failed,
-    /// There is no policy, or this laptop is not enrolled.
-    NotConfigured,
+    /// This laptop has no binding to a card and an address, or the binding does not fit.
+    NotEnrolled,
+    /// The TUN device could not be made, or has vanished; it is tried again.
+    DeviceFailed,
+    /// The UDP socket could not be made, or has failed; it is tried again.
+    SocketFailed,
+    /// The daemon's own worker failed, or took too long; it is tried again.
+    WorkerFailed,
 }
 
 /// What the user asked for.
@@ -257,19 +265,23 @@ pub struct Deadline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeadlineReason {
-    /// The network counts as quiet.
-    Settled,
-    /// The probe ends without an answer.
-    ProbeEnds,
-    /// The beacons are asked again.
-    ProbeAgain,
+    /// The network has been quiet for long enough, or restless for too long: the beacons are asked.
+    NetworkSettled,
+    /// The probe is given up.
+    ProbeOverdue,
+    /// The sleep that was announced has not come.
+    SleepOverdue,
+    /// The card's answer to the PIN is given up.
+    PinCheckOverdue,
+    /// The tunnel's start has failed.
+    TunnelStartOverdue,
+    /// The tunnel is stopped once more.
+    TunnelStopOverdue,
     /// The tunnel is started again.
     TunnelRetry,
-    /// The tunnel's start, or stop, has failed.
-    TunnelTimeout,
-    /// The card's answer is given up.
-    CardTimeout,
-    /// The routes and the firewall are set again.
+    /// Setting routes and firewall has failed.
+    HostOverdue,
+    /// Routes and firewall are set again.
     HostRetry,
 }
 
@@ -287,24 +299,13 @@ pub enum Warning {
     PolicyInvalid,
 }
 
-/// Whose fault it is that something failed: what the user needs next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    Card,
-    Gateway,
-    Network,
-    Policy,
-    Host,
-}
-
 /// The evidence behind the last decision: what `sluss why --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// Always [`SCHEMA`](crate::SCHEMA).
     pub schema: u32,
     pub location: Location,
-    pub location_age_ms: u64,
+    pub location_age_ms: Option<u64>,
     pub evidence: Vec<Evidence>,
     pub tunnel: Tunnel,
     pub key: Key,
@@ -354,12 +355,11 @@ impl Location {
                 link: None,
                 beacon: None,
             },
-            Self::Captive { .. } => Self::Captive { link: None },
             Self::Outside { reason, .. } => Self::Outside {
                 reason,
                 links: Vec::new(),
             },
-            Self::Offline | Self::Settling | Self::Probing => self,
+            Self::Offline | Self::Asleep | Self::Settling | Self::Probing => self,
         }
     }
 }
