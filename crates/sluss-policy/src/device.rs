@@ -2,7 +2,10 @@
 
 use ipnet::IpNet;
 
-use crate::{PolicyError, PresharedKey, PublicKey, Source};
+use crate::document::Document;
+use crate::policy::schema;
+use crate::values::{interface_address, label, list, text};
+use crate::{DEVICE_KEYS, PolicyError, PresharedKey, PublicKey, Source};
 
 /// The content of `device.toml` in the daemon's state directory.
 #[derive(Clone)]
@@ -29,7 +32,23 @@ impl DeviceBinding {
     /// # Errors
     /// All mistakes that could be found at once.
     pub fn parse(source: Source<'_>) -> Result<Self, Vec<PolicyError>> {
-        let _ = source;
-        Err(Vec::new())
+        let sources = [source];
+        let mut document = Document::read(&sources, DEVICE_KEYS);
+        let binding = Self::build(&mut document);
+        document.finish(binding)
+    }
+
+    fn build(document: &mut Document<'_>) -> Option<Self> {
+        let schema = schema(document);
+        let addresses = document.required("addresses", list(8, interface_address));
+        let serial = document.required("card.serial", text(label));
+        let public_key = document.required("card.public_key", text(str::parse));
+        let preshared_key = document.optional("preshared_key", text(str::parse));
+        schema?;
+        Some(Self {
+            addresses: addresses?,
+            card: CardBinding { serial: serial?, public_key: public_key? },
+            preshared_key,
+        })
     }
 }

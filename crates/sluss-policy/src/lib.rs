@@ -4,6 +4,7 @@
 //! file, runs no program and knows no key that could. `docs/policy.md` describes each key.
 
 mod device;
+mod document;
 mod error;
 mod keys;
 mod policy;

@@ -1,13 +1,20 @@
-//! Values that cannot be wrong: keys, pins, prefixes and times, each made from its text only.
+//! Values that cannot be wrong: keys and pins, each made from its text only, and how to read the rest.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeValue;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::ValueError;
+use crate::document::TextRange;
+use crate::{Problem, ValueError};
 
 /// An X25519 public key, written as WireGuard does: base64 of 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,4 +117,155 @@ fn decode(text: &str, bytes: &mut [u8; 32]) -> Result<(), ValueError> {
         }
         Err(base64::DecodeSliceError::DecodeError(_)) => Err(ValueError::NotBase64),
     }
+}
+
+/// A value that was refused, and where it stands.
+pub(crate) struct Rejection {
+    pub(crate) span: TextRange,
+    why: Refused,
+}
+
+enum Refused {
+    Type { expected: &'static str, found: &'static str },
+    Value(ValueError),
+}
+
+impl Rejection {
+    pub(crate) fn problem(self, key: &'static str, example: &'static str) -> Problem {
+        match self.why {
+            Refused::Type { expected, found } => Problem::WrongType { key, expected, found, example },
+            Refused::Value(reason) => Problem::BadValue { key, reason, example },
+        }
+    }
+
+    fn wrong_type(value: &Spanned<DeValue<'_>>, expected: &'static str) -> Self {
+        let found = value.get_ref().type_str();
+        Self { span: value.span(), why: Refused::Type { expected, found } }
+    }
+
+    fn value(value: &Spanned<DeValue<'_>>, reason: ValueError) -> Self {
+        Self { span: value.span(), why: Refused::Value(reason) }
+    }
+}
+
+type Value<'v, 'a> = &'v Spanned<DeValue<'a>>;
+
+pub(crate) fn boolean(value: Value<'_, '_>) -> Result<bool, Rejection> {
+    value.get_ref().as_bool().ok_or_else(|| Rejection::wrong_type(value, "true or false"))
+}
+
+pub(crate) fn integer(range: RangeInclusive<i64>) -> impl Fn(Value<'_, '_>) -> Result<i64, Rejection> {
+    move |value| {
+        let digits = value.get_ref().as_integer().ok_or_else(|| Rejection::wrong_type(value, "a number"))?;
+        let out_of_range = ValueError::OutOfRange { least: *range.start(), most: *range.end() };
+        i64::from_str_radix(digits.as_str(), digits.radix())
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| Rejection::value(value, out_of_range))
+    }
+}
+
+/// A string that `parse` can read.
+pub(crate) fn text<T>(
+    parse: impl Fn(&str) -> Result<T, ValueError>,
+) -> impl Fn(Value<'_, '_>) -> Result<T, Rejection> {
+    move |value| {
+        let text = value.get_ref().as_str().ok_or_else(|| Rejection::wrong_type(value, "a string"))?;
+        parse(text).map_err(|reason| Rejection::value(value, reason))
+    }
+}
+
+/// One to `limit` different strings that `parse` can read.
+pub(crate) fn list<T: PartialEq>(
+    limit: usize,
+    parse: impl Fn(&str) -> Result<T, ValueError>,
+) -> impl Fn(Value<'_, '_>) -> Result<Vec<T>, Rejection> {
+    let parse = text(parse);
+    move |value| {
+        let items = value.get_ref().as_array().ok_or_else(|| Rejection::wrong_type(value, "a list of strings"))?;
+        match items.len() {
+            0 => return Err(Rejection::value(value, ValueError::Empty)),
+            len if len > limit => return Err(Rejection::value(value, ValueError::TooLong { limit })),
+            _ => {}
+        }
+        let mut list = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let parsed = parse(item)?;
+            if list.contains(&parsed) {
+                let again = item.get_ref().as_str().unwrap_or_default().to_owned();
+                return Err(Rejection::value(item, ValueError::Duplicate(again)));
+            }
+            list.push(parsed);
+        }
+        Ok(list)
+    }
+}
+
+/// Text for people: one line, not too long.
+pub(crate) fn label(text: &str) -> Result<String, ValueError> {
+    const LIMIT: usize = 120;
+    match text {
+        text if text.trim().is_empty() => Err(ValueError::Empty),
+        text if text.chars().any(char::is_control) => Err(ValueError::ControlCharacter),
+        text if text.chars().count() > LIMIT => Err(ValueError::TooLong { limit: LIMIT }),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A time with its unit, within bounds.
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, ValueError> {
+    move |text| {
+        let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or(ValueError::NotADuration)?;
+        let number: u64 = text[..unit].parse().map_err(|_| ValueError::NotADuration)?;
+        let in_ms: u64 = match &text[unit..] {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(ValueError::NotADuration),
+        };
+        let out_of_range = ValueError::DurationOutOfRange { least: *range.start(), most: *range.end() };
+        let duration = number.checked_mul(in_ms).map(Duration::from_millis);
+        duration.filter(|duration| range.contains(duration)).ok_or(out_of_range)
+    }
+}
+
+/// Address and port of one host, written out: a name could be answered by anybody.
+pub(crate) fn endpoint(text: &str) -> Result<SocketAddr, ValueError> {
+    let endpoint: SocketAddr = text.parse().map_err(|_| ValueError::NotASocketAddress)?;
+    match endpoint.port() != 0 && is_host(endpoint.ip()) {
+        true => Ok(endpoint),
+        false => Err(ValueError::NotAHost),
+    }
+}
+
+/// Our own address on a network, with its prefix length.
+pub(crate) fn interface_address(text: &str) -> Result<IpNet, ValueError> {
+    let address: IpNet = text.parse().map_err(|_| ValueError::NotAPrefix)?;
+    match is_host(address.addr()) && !address.addr().is_loopback() {
+        true => Ok(address),
+        false => Err(ValueError::NotAHost),
+    }
+}
+
+/// A network that can be internal: no host bits, and none of the addresses without which no link works.
+pub(crate) fn internal_prefix(text: &str) -> Result<IpNet, ValueError> {
+    const NEVER_INTERNAL: [&str; 7] =
+        ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "::1/128", "fe80::/10", "ff00::/8"];
+
+    let prefix: IpNet = text.parse().map_err(|_| ValueError::NotAPrefix)?;
+    let network = prefix.trunc();
+    if network != prefix {
+        return Err(ValueError::HostBits { network });
+    }
+    let overlaps = |never: IpNet| network.contains(&never) || never.contains(&network);
+    match NEVER_INTERNAL.iter().filter_map(|never| never.parse().ok()).any(overlaps) {
+        true => Err(ValueError::NotInternal { prefix }),
+        false => Ok(prefix),
+    }
+}
+
+fn is_host(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
 }
