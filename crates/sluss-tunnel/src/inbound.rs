@@ -1,0 +1,164 @@
+//! The inbound thread: runs of datagrams from UDP become frames for TUN; handshake messages and letters go to control.
+
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use sluss_wg::{Inbound, Input, Notice, Now, Opened, PeerStatus, is_transport};
+
+use crate::coalesce::Coalescer;
+use crate::control::Control;
+use crate::frame::HEADER_LEN;
+use crate::mailbox::Mailbox;
+use crate::tunnel::{Command, Counters, Event};
+use crate::{Error, Received, Tun};
+
+/// Messages that one system call may bring. Each is one datagram, or many that the kernel has joined.
+const MESSAGES: usize = 16;
+
+/// The largest UDP payload, and so the largest run of joined datagrams.
+const MAX_MESSAGE: usize = 65_535;
+
+/// A letter to this thread.
+pub(crate) enum Order {
+    Command(Command),
+    Notice(Notice),
+    Status(Sender<Vec<PeerStatus>>),
+    /// The outbound thread cannot go on.
+    Failed(Error),
+}
+
+/// All that the thread owns.
+pub(crate) struct InboundThread {
+    pub(crate) inbound: Inbound,
+    pub(crate) control: Control,
+    pub(crate) delivery: Delivery,
+    pub(crate) mailbox: Arc<Mailbox<Order>>,
+}
+
+impl InboundThread {
+    /// Runs until the mailbox is closed, or neither thread can go on: then the owner is told.
+    pub(crate) fn run(mut self) {
+        if let Err(error) = self.turns() {
+            (self.control.events)(Event::Failed(error));
+        }
+    }
+
+    fn turns(&mut self) -> Result<(), Error> {
+        let mut buffers = [(); MESSAGES].map(|()| vec![0; MAX_MESSAGE].into_boxed_slice());
+        let mut orders = Vec::new();
+        let mut notices = Vec::new();
+        while !self.mailbox.is_closed() {
+            let now = self.control.now();
+            self.mailbox.take(&mut orders);
+            for order in orders.drain(..) {
+                self.obey(order, now)?;
+            }
+            let messages = self.receive(&mut buffers, now, &mut notices);
+            for notice in notices.drain(..) {
+                self.control
+                    .handle(Input::Notice(notice), now, &mut self.inbound);
+            }
+            self.control.tick(now, &mut self.inbound);
+            if messages == 0 {
+                self.control.sleep()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, order: Order, now: Now) -> Result<(), Error> {
+        match order {
+            Order::Command(command) => self.control.command(command, now, &mut self.inbound),
+            Order::Notice(notice) => {
+                self.control
+                    .handle(Input::Notice(notice), now, &mut self.inbound)
+            }
+            // An owner that no longer waits for the answer is fine.
+            Order::Status(answer) => drop(answer.send(self.control.status())),
+            Order::Failed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Takes what lies in the socket, opens it, and delivers it. Returns how many messages there were.
+    fn receive(
+        &mut self,
+        buffers: &mut [Box<[u8]>; MESSAGES],
+        now: Now,
+        notices: &mut Vec<Notice>,
+    ) -> usize {
+        let mut received = [Received::default(); MESSAGES];
+        let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+        // An error is about one datagram, or says that there is none.
+        let count = self
+            .control
+            .udp
+            .recv(&mut slices, &mut received)
+            .unwrap_or(0);
+        for (buffer, run) in buffers.iter_mut().zip(&received[..count]) {
+            for datagram in buffer[..run.length].chunks_mut(run.stride.max(1)) {
+                self.open(run.from, datagram, now, notices);
+            }
+        }
+        if count > 0 {
+            self.delivery.flush();
+        }
+        count
+    }
+
+    fn open(&mut self, from: SocketAddr, datagram: &mut [u8], now: Now, notices: &mut Vec<Notice>) {
+        if !is_transport(datagram) {
+            return self.control.handle(
+                Input::Datagram {
+                    from,
+                    bytes: datagram,
+                },
+                now,
+                &mut self.inbound,
+            );
+        }
+        match self.inbound.open(from, datagram, now.boot, notices) {
+            Ok(Opened { packet, .. }) if packet.is_empty() => {}
+            // WireGuard's header before the packet is spent: the frame's goes there.
+            Ok(Opened { packet, .. }) => self
+                .delivery
+                .push(&mut datagram[packet.start - HEADER_LEN..packet.end]),
+            Err(_) => self.control.counters.refused.add(1),
+        }
+    }
+}
+
+/// The way in: frames under way, and the device that they go to.
+pub(crate) struct Delivery {
+    pub(crate) tun: Arc<dyn Tun>,
+    pub(crate) coalescer: Coalescer,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Delivery {
+    fn push(&mut self, room_and_packet: &mut [u8]) {
+        let Delivery {
+            tun,
+            coalescer,
+            counters,
+        } = self;
+        coalescer.push(room_and_packet, |frame| write(tun, frame, counters));
+    }
+
+    fn flush(&mut self) {
+        let Delivery {
+            tun,
+            coalescer,
+            counters,
+        } = self;
+        coalescer.flush(|frame| write(tun, frame, counters));
+    }
+}
+
+fn write(tun: &Arc<dyn Tun>, frame: &[u8], counters: &Counters) {
+    if tun.send(frame).is_err() {
+        counters.undelivered.add(1);
+    }
+}

@@ -1,0 +1,222 @@
+//! A running tunnel as its owner sees it: start, commands in, events out, status, stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::{Builder, JoinHandle};
+
+use sluss_wg::{
+    Device, DhError, DhId, Inbound, Outbound, OutboundUpdate, PeerConfig, PeerId, PeerStatus,
+    PublicKey, SharedSecret, SoftwareKey, Tai64n, Time,
+};
+
+use crate::coalesce::Coalescer;
+use crate::control::Control;
+use crate::inbound::{Delivery, InboundThread, Order};
+use crate::mailbox::Mailbox;
+use crate::outbound::{OutboundThread, Sender};
+use crate::run::Run;
+use crate::{Error, Io};
+
+/// Who computes with the static key.
+pub enum Key {
+    /// This tunnel does, in the same turn: sealed keys, tests, the lab.
+    Software(SoftwareKey),
+    /// Whoever answers [`Event::DhWanted`] with [`Command::Dh`]: a card.
+    Held,
+}
+
+/// What the owner may ask of a running tunnel.
+pub enum Command {
+    /// Adds a peer, or changes the one with this public key.
+    SetPeer(PeerConfig),
+    RemovePeer(PeerId),
+    /// The answer to [`Event::DhWanted`].
+    Dh {
+        id: DhId,
+        result: Result<SharedSecret, DhError>,
+    },
+    /// The tunnel is wanted now, or the network changed.
+    Kick(PeerId),
+    /// The card left: forget every secret that came of its key.
+    ForgetKey,
+}
+
+/// What a running tunnel tells its owner.
+#[derive(Debug)]
+pub enum Event {
+    /// Compute X25519 of the static key and `with`; nobody waits for the answer after `deadline`.
+    DhWanted {
+        id: DhId,
+        with: PublicKey,
+        deadline: Time,
+    },
+    /// Write this down before the next start: [`sluss_wg::Config::stamp_floor`].
+    StampReserved { up_to: Tai64n },
+    /// A session, a peer that does not answer, a peer elsewhere.
+    Peer(sluss_wg::Event),
+    /// The tunnel runs no more. Nothing follows; [`Tunnel::stop`] cleans up.
+    Failed(Error),
+}
+
+/// What `status` shows.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub peers: Vec<PeerStatus>,
+    pub lost: Lost,
+}
+
+/// Packets that went no further, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// From TUN, but not an IP packet, or to an address that no peer owns.
+    pub unroutable: u64,
+    /// Refused by the network, as when there is none.
+    pub unsent: u64,
+    /// From UDP, but forged, replayed, too old, or from an address that the peer does not own.
+    pub refused: u64,
+    /// Refused by the TUN device, as when it is down. Super-packets count once.
+    pub undelivered: u64,
+}
+
+/// A tunnel that runs on two threads of its own. Dropping it ends it, as [`Tunnel::stop`] does.
+pub struct Tunnel {
+    threads: Vec<JoinHandle<()>>,
+    updates: Arc<Mailbox<OutboundUpdate>>,
+    orders: Arc<Mailbox<Order>>,
+    counters: Arc<Counters>,
+}
+
+/// Starts a tunnel. `events` is called on one of its threads, and must not wait for anything.
+///
+/// # Errors
+/// [`Error::Thread`] if the host cannot start the threads.
+pub fn start(
+    (device, outbound, inbound): (Device, Outbound, Inbound),
+    key: Key,
+    io: Io,
+    events: impl FnMut(Event) + Send + 'static,
+) -> Result<Tunnel, Error> {
+    let counters = Arc::new(Counters::default());
+    let updates = Arc::new(Mailbox::new(io.outbound.waker()));
+    let orders = Arc::new(Mailbox::new(io.inbound.waker()));
+    let outbound = OutboundThread {
+        outbound,
+        tun: io.tun.clone(),
+        clock: io.clock.clone(),
+        sender: Sender {
+            udp: io.udp.clone(),
+            waiter: io.outbound,
+            mailbox: updates.clone(),
+            counters: counters.clone(),
+            run: Run::new(),
+        },
+        orders: orders.clone(),
+    };
+    let inbound = InboundThread {
+        inbound,
+        control: Control {
+            device,
+            key,
+            udp: io.udp,
+            clock: io.clock,
+            waiter: io.inbound,
+            updates: updates.clone(),
+            events: Box::new(events),
+            counters: counters.clone(),
+            outputs: Vec::new(),
+        },
+        delivery: Delivery {
+            coalescer: Coalescer::new(io.tun.offload()),
+            tun: io.tun,
+            counters: counters.clone(),
+        },
+        mailbox: orders.clone(),
+    };
+    // If the second thread cannot start, dropping the tunnel ends the first.
+    let mut tunnel = Tunnel {
+        threads: Vec::new(),
+        updates,
+        orders,
+        counters,
+    };
+    tunnel.spawn("sluss-outbound", || outbound.run())?;
+    tunnel.spawn("sluss-inbound", || inbound.run())?;
+    Ok(tunnel)
+}
+
+impl Tunnel {
+    /// Asks for something. Does not wait.
+    pub fn command(&self, command: Command) {
+        self.orders.post(Order::Command(command));
+    }
+
+    /// How things stand. Waits for the thread that knows: microseconds, and a millisecond under load.
+    pub fn stats(&self) -> Stats {
+        let (answer, answered) = channel();
+        self.orders.post(Order::Status(answer));
+        Stats {
+            peers: answered.recv().unwrap_or_default(),
+            lost: self.counters.lost(),
+        }
+    }
+
+    /// Ends both threads and waits for them, a few milliseconds. Every key is wiped when this returns.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map_err(Error::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.updates.close();
+        self.orders.close();
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so, and its keys were wiped on the way out.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// [`Lost`] as the threads write it.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) unroutable: Counter,
+    pub(crate) unsent: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) undelivered: Counter,
+}
+
+impl Counters {
+    fn lost(&self) -> Lost {
+        Lost {
+            unroutable: self.unroutable.read(),
+            unsent: self.unsent.read(),
+            refused: self.refused.read(),
+            undelivered: self.undelivered.read(),
+        }
+    }
+}
+
+/// A number that nobody orders anything by.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
