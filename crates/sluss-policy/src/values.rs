@@ -26,6 +26,13 @@ impl PublicKey {
     }
 }
 
+/// A key as a card tells it.
+impl From<[u8; 32]> for PublicKey {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl FromStr for PublicKey {
     type Err = ValueError;
 

@@ -19,6 +19,8 @@ pub enum Event {
     CardRemoved,
     /// Another program or sleep has reset the card: it is there, but wants its PIN again.
     CardLocked,
+    /// How many tries are left was read again, as after a right PIN, which restores them.
+    TriesCounted { tries_left: u8 },
 
     /// The user typed a PIN, which the caller holds until [`Action::VerifyPin`] or [`Action::DiscardPin`].
     PinOffered { last_try_consented: bool },

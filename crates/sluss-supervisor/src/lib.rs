@@ -24,7 +24,7 @@ pub use event::{Action, Event, LossReason, PinCheck};
 pub use link::{Evidence, Link, LinkId, Outcome};
 pub use state::{
     Card, CardFault, Confirmation, Host, HostMode, Insertion, Intent, Key, Location, Op, OutsideReason, Retry,
-    Session, State, Tunnel,
+    Session, State, Tunnel, Verified,
 };
 pub use time::{Deadline, DeadlineReason, Time};
 

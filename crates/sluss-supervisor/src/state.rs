@@ -1,5 +1,7 @@
 //! The picture of the world: location, key, tunnel, intent and host, each owning its data.
 
+use std::net::IpAddr;
+
 use crate::{Evidence, Link, LinkId, LossReason, Time};
 
 /// Everything the supervisor knows, and what it waits for.
@@ -18,7 +20,15 @@ pub struct State {
     pub host: Host,
     /// Whose secrets the daemon may hold in memory: session keys, and what the card computed.
     pub(crate) secrets: Option<Insertion>,
+    pub(crate) asked: Asked,
     pub(crate) next: u64,
+}
+
+/// What the probe worker and the prompt are busy with, to be called off when it is no longer wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) probe: Option<Op>,
+    pub(crate) pin: Option<Op>,
 }
 
 /// Names one request. Its answer carries the same number.
@@ -37,12 +47,20 @@ pub enum Location {
     /// The laptop is about to sleep or sleeps: whatever was known is no longer.
     Asleep { until: Time },
     /// Links are still changing; probed when quiet until `quiet_at`, or at `limit`.
-    Settling { quiet_at: Time, limit: Time, held: Option<LinkId> },
+    ///
+    /// `held`: the laptop was inside and its link changed in small ways only, so that stands until it is asked again.
+    Settling { quiet_at: Time, limit: Time, held: Option<Verified> },
     /// The probe worker is asked.
     Probing { op: Op, deadline: Time, confirmation: Confirmation },
-    /// A beacon has proved itself on `link`, which has not changed since.
-    Inside { link: LinkId, since: Time },
+    Inside(Verified),
     Outside { why: OutsideReason, since: Time },
+}
+
+/// The link on which a beacon proved itself, with the facts that held then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub link: Link,
+    pub since: Time,
 }
 
 /// What a success of the running probe means.
@@ -52,8 +70,8 @@ pub enum Confirmation {
     First,
     /// The second success on one of these links: inside.
     Second { proved: Vec<LinkId> },
-    /// Inside goes on, as it held all the time on a link that changed in small ways only.
-    Held { link: LinkId },
+    /// Inside goes on, as it did while the link was asked again.
+    Held(Verified),
 }
 
 /// Why the laptop counts as outside.
@@ -78,8 +96,9 @@ pub enum Key {
     /// It wants its PIN, and nobody was asked yet.
     Locked(Card),
     AwaitingPin { card: Card, op: Op },
-    /// The user closed the prompt: not asked again until the card or the network changes, or the user says so.
-    Declined(Card),
+    /// The user closed the prompt: not asked again until the card is put in anew, the laptop is outside on another
+    /// `network` (its gateways), or the user says so.
+    Declined { card: Card, network: Vec<IpAddr> },
     /// The user locked it: keys are wiped, and only the user or a new insertion wakes it.
     Withdrawn(Card),
     Verifying { card: Card, op: Op, deadline: Time },
@@ -181,6 +200,7 @@ impl State {
             intent: Intent::Automatic,
             host: Host::Unknown,
             secrets: None,
+            asked: Asked::default(),
             next: 0,
         }
     }
@@ -219,9 +239,9 @@ impl Key {
         match self {
             Self::Absent | Self::Unusable(_) => None,
             Self::AwaitingPin { card, .. }
+            | Self::Declined { card, .. }
             | Self::Verifying { card, .. }
             | Self::Locked(card)
-            | Self::Declined(card)
             | Self::Withdrawn(card)
             | Self::Unlocked(card)
             | Self::Blocked(card) => Some(card),
