@@ -1,0 +1,118 @@
+//! What the lab runs, built once and kept: the shipped binaries, the demo, the card rig, other people's WireGuard.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{cargo, progress, root, target};
+
+/// Gateway and peers from crates.io: package, version, binary.
+const BORINGTUN: (&str, &str, &str) = ("boringtun-cli", "0.7.1", "boringtun-cli");
+const GOTATUN: (&str, &str, &str) = ("gotatun-cli", "0.10.2", "gotatun");
+
+pub(crate) fn for_demo() -> Result<()> {
+    shipped()?;
+    progress::show(
+        "Building the demo",
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "sluss-tests",
+            "--bin",
+            "sluss-demo",
+        ]),
+    )?;
+    clock_shim()?;
+    peer(BORINGTUN)?;
+    card_rig()
+}
+
+pub(crate) fn for_tests() -> Result<()> {
+    for_demo()?;
+    peer(GOTATUN)?;
+    progress::show(
+        "Building the tests",
+        cargo().args(["test", "--workspace", "--no-run"]),
+    )
+}
+
+/// The two binaries alone, so that nothing of the lab decides how they are built.
+fn shipped() -> Result<()> {
+    progress::show(
+        "Building the daemon and the command",
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "slussd",
+            "--package",
+            "sluss",
+        ]),
+    )
+}
+
+fn clock_shim() -> Result<()> {
+    let source = root().join("tests/clock-shim/shim.c");
+    let library = target().join("lab/clock-shim.so");
+    if is_newer(&library, &source) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(target().join("lab"))?;
+    let mut cc = Command::new("cc");
+    cc.args([
+        "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o",
+    ])
+    .arg(&library)
+    .arg(&source)
+    .arg("-pthread");
+    progress::show("Building the clock shim", &mut cc)
+}
+
+/// Slow to build and of no concern to the product: a workspace and a target directory of its own.
+fn card_rig() -> Result<()> {
+    progress::show(
+        "Building the card rig (once, some minutes)",
+        cargo()
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--manifest-path",
+                "tests/card-rig/Cargo.toml",
+                "--target-dir",
+            ])
+            .arg(target().join("card-rig")),
+    )
+}
+
+fn peer((package, version, binary): (&str, &str, &str)) -> Result<()> {
+    let home = target().join("peers");
+    // cargo would look at the registry each time: the version is pinned, so a look at the disk is enough.
+    let mark = home.join(format!(".{package}-{version}"));
+    if home.join("bin").join(binary).exists() && mark.exists() {
+        return Ok(());
+    }
+    progress::show(
+        &format!("Building {package} {version} (once)"),
+        cargo()
+            .args([
+                "install",
+                package,
+                "--version",
+                version,
+                "--locked",
+                "--force",
+                "--root",
+            ])
+            .arg(&home)
+            .env("CARGO_TARGET_DIR", target().join("peers-build")),
+    )?;
+    Ok(std::fs::write(mark, "")?)
+}
+
+fn is_newer(product: &Path, source: &Path) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    matches!((changed(product), changed(source)), (Ok(product), Ok(source)) if product > source)
+}

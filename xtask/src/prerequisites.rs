@@ -1,0 +1,131 @@
+//! What the lab needs from Debian or Ubuntu: looked for, told, and installed where that is allowed.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::USAGE;
+
+/// How one sees that a package is there.
+enum Sign {
+    Program(&'static str),
+    File(&'static str),
+    /// A library that pkg-config knows, for building.
+    Library(&'static str),
+}
+
+use Sign::{File, Library, Program};
+
+const PACKAGES: &[(&str, Sign)] = &[
+    ("gcc", Program("cc")),
+    ("libc6-dev", File("/usr/include/stdio.h")),
+    ("pkg-config", Program("pkg-config")),
+    ("libpcsclite-dev", Library("libpcsclite")),
+    ("pcscd", Program("pcscd")),
+    (
+        "vsmartcard-vpcd",
+        File("/usr/lib/pcsc/drivers/serial/libifdvpcd.so"),
+    ),
+    ("iproute2", Program("ip")),
+    ("nftables", Program("nft")),
+    ("ethtool", Program("ethtool")),
+    ("wireguard-tools", Program("wg")),
+    ("wireguard-go", Program("wireguard-go")),
+    ("dbus-daemon", Program("dbus-daemon")),
+    ("uidmap", Program("newuidmap")),
+    ("util-linux", Program("unshare")),
+];
+
+/// Sees to it that everything is installed; gives the exit code for a machine where that cannot be done.
+pub(crate) fn provide() -> Result<Option<ExitCode>> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let list = missing.join(" ");
+    let Some(apt) = apt() else {
+        eprintln!(
+            "The lab needs packages that are not installed. Please run:\n\n    sudo apt-get install {list}\n"
+        );
+        return Ok(Some(ExitCode::from(USAGE)));
+    };
+    eprintln!("The lab needs packages that are not installed; installing: {list}");
+    // A fresh machine or image has no package lists, an old one has stale lists: both are told by a failed install.
+    if !install(apt, &missing)? {
+        ensure!(run(apt, &["update"])?, "apt-get update failed");
+        ensure!(install(apt, &missing)?, "apt-get install {list} failed");
+    }
+    let missing = self::missing();
+    ensure!(
+        missing.is_empty(),
+        "installed, and still not found: {}",
+        missing.join(" ")
+    );
+    Ok(None)
+}
+
+fn missing() -> Vec<&'static str> {
+    PACKAGES
+        .iter()
+        .filter(|(_, sign)| !is_there(sign))
+        .map(|(package, _)| *package)
+        .collect()
+}
+
+fn is_there(sign: &Sign) -> bool {
+    match sign {
+        Program(name) => {
+            let own = std::env::var_os("PATH").unwrap_or_default();
+            // An ordinary user's PATH has no sbin, and the lab calls those programs all the same.
+            let system = ["/usr/sbin", "/sbin"].map(Into::into);
+            std::env::split_paths(&own)
+                .chain(system)
+                .any(|directory| directory.join(name).is_file())
+        }
+        File(path) => Path::new(path).exists(),
+        Library(name) => succeeds(Command::new("pkg-config").args(["--exists", name])),
+    }
+}
+
+/// The start of an apt-get command line that may install, if there is one.
+fn apt() -> Option<&'static [&'static str]> {
+    if !is_there(&Program("apt-get")) {
+        None
+    } else if succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"])) {
+        Some(&["apt-get"])
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        Some(&["sudo", "-n", "apt-get"])
+    } else {
+        None
+    }
+}
+
+fn install(apt: &[&str], packages: &[&str]) -> Result<bool> {
+    run(
+        apt,
+        &[&["install", "--yes", "--no-install-recommends"], packages].concat(),
+    )
+}
+
+fn run(apt: &[&str], arguments: &[&str]) -> Result<bool> {
+    let status = Command::new(apt[0])
+        .args(&apt[1..])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        // Standard output belongs to what the caller asked for.
+        .stdout(std::io::stderr())
+        .status()
+        .context("start apt-get")?;
+    Ok(status.success())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
