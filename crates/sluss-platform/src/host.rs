@@ -1,0 +1,29 @@
+//! What the host's routes, addresses and firewall shall be, as a value.
+
+use ipnet::IpNet;
+use sluss_supervisor::HostMode;
+
+/// The whole of what Sluss wants of the host. The same value always leads to the same host, whatever was there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Where internal traffic may go. For [`HostMode::Tunnelled`] the TUN device must exist.
+    pub mode: HostMode,
+    /// The prefixes that only the internal network may see, IPv4 and IPv6. They may overlap.
+    pub internal: Vec<IpNet>,
+    pub tun: TunConfig,
+}
+
+/// The tunnel's interface; the device itself is made by whoever reads and writes its packets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunConfig {
+    /// The interface's name; the product uses [`TunConfig::NAME`]. Letters, digits, `-` and `_`.
+    pub name: String,
+    /// The laptop's own addresses inside the tunnel, with their prefix lengths (usually /32 and /128).
+    pub addresses: Vec<IpNet>,
+    /// Bytes of the largest packet inside the tunnel.
+    pub mtu: u16,
+}
+
+impl TunConfig {
+    pub const NAME: &str = "sluss0";
+}

@@ -1,0 +1,104 @@
+//! A connection to the kernel's rtnetlink, with errors that say what was attempted.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use futures_util::{Stream, TryStreamExt};
+use nix::errno::Errno;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::{Handle, IpVersion};
+use tokio::task::AbortHandle;
+
+use crate::{Error, Result};
+
+/// One netlink socket and the task that reads it.
+pub(super) struct Netlink {
+    pub(super) handle: Handle,
+    reader: AbortHandle,
+}
+
+impl Netlink {
+    pub(super) fn open() -> Result<Netlink> {
+        // Strict: the kernel then filters what it is asked for, instead of telling of every route there is.
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check()
+            .map_err(Error::system("open a netlink socket"))?;
+        let reader = tokio::spawn(connection).abort_handle();
+        Ok(Netlink { handle, reader })
+    }
+}
+
+impl Drop for Netlink {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// The Internet protocols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Those that this kernel has: IPv6 can be turned off at boot.
+    pub(super) fn present() -> impl Iterator<Item = Family> {
+        let v6 = Path::new("/proc/net/if_inet6").exists();
+        [Some(Family::V4), v6.then_some(Family::V6)]
+            .into_iter()
+            .flatten()
+    }
+
+    pub(super) fn address_family(self) -> AddressFamily {
+        match self {
+            Family::V4 => AddressFamily::Inet,
+            Family::V6 => AddressFamily::Inet6,
+        }
+    }
+
+    pub(super) fn version(self) -> IpVersion {
+        match self {
+            Family::V4 => IpVersion::V4,
+            Family::V6 => IpVersion::V6,
+        }
+    }
+}
+
+/// All items of a dump. A table or a link that is not there is an empty one.
+pub(super) async fn collect<T>(
+    doing: impl Display,
+    dump: impl Stream<Item = Result<T, rtnetlink::Error>>,
+) -> Result<Vec<T>> {
+    match dump.try_collect().await {
+        Err(error) if matches!(errno(&error), Some(Errno::ENOENT | Errno::ENODEV)) => {
+            Ok(Vec::new())
+        }
+        other => other.map_err(failed(doing)),
+    }
+}
+
+/// For `map_err` on a request.
+pub(super) fn failed(doing: impl Display) -> impl FnOnce(rtnetlink::Error) -> Error {
+    move |source| Error::Netlink {
+        doing: doing.to_string(),
+        source,
+    }
+}
+
+/// Success also where the kernel says that things already are as `fine` says.
+pub(super) fn unless(
+    fine: Errno,
+    result: Result<(), rtnetlink::Error>,
+) -> Result<(), rtnetlink::Error> {
+    match result {
+        Err(error) if errno(&error) == Some(fine) => Ok(()),
+        other => other,
+    }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<Errno> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(Errno::from_raw(message.raw_code().abs())),
+        _ => None,
+    }
+}
