@@ -75,6 +75,13 @@ impl Link {
     }
 }
 
+/// What tells one network from another, as far as a laptop can see without asking: the next hops.
+pub(crate) fn next_hops(links: &[Link]) -> Vec<IpAddr> {
+    let mut hops: Vec<_> = links.iter().filter(|link| link.usable()).flat_map(|link| link.gateways.clone()).collect();
+    hops.sort();
+    hops
+}
+
 fn link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local(),

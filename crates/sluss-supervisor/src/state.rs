@@ -247,4 +247,41 @@ impl Key {
             | Self::Blocked(card) => Some(card),
         }
     }
+
+    pub(crate) fn card_mut(&mut self) -> Option<&mut Card> {
+        match self {
+            Self::Absent | Self::Unusable(_) => None,
+            Self::AwaitingPin { card, .. }
+            | Self::Declined { card, .. }
+            | Self::Verifying { card, .. }
+            | Self::Locked(card)
+            | Self::Withdrawn(card)
+            | Self::Unlocked(card)
+            | Self::Blocked(card) => Some(card),
+        }
+    }
+
+    /// A card that wants its PIN, if it can still be given one.
+    pub(crate) fn locked(card: Card) -> Self {
+        match card.tries_left {
+            0 => Self::Blocked(card),
+            _ => Self::Locked(card),
+        }
+    }
+}
+
+impl Location {
+    /// The proof of being inside that stands, even while it is asked for again.
+    pub fn verified(&self) -> Option<&Verified> {
+        match self {
+            Self::Inside(verified)
+            | Self::Settling { held: Some(verified), .. }
+            | Self::Probing { confirmation: Confirmation::Held(verified), .. } => Some(verified),
+            Self::Settling { held: None, .. }
+            | Self::Probing { confirmation: Confirmation::First | Confirmation::Second { .. }, .. }
+            | Self::Offline
+            | Self::Asleep { .. }
+            | Self::Outside { .. } => None,
+        }
+    }
 }
