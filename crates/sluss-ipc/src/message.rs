@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, CardFault, Intent, Key, Location, Pin, Role, SCHEMA, Status, Tunnel, Warning, Why,
+    Call, CardFault, Host, Intent, Key, Location, Pin, Role, SCHEMA, Status, Tunnel, Warning, Why,
 };
 
 /// What a client asks. Without `Debug`: it may hold a PIN.
@@ -137,6 +137,7 @@ pub enum What {
     Key(Key),
     Tunnel(Tunnel),
     Intent(Intent),
+    Host(Host),
     /// All warnings that now hold.
     Warnings(Vec<Warning>),
 }
@@ -144,14 +145,15 @@ pub enum What {
 impl Status {
     /// What a monitor is told that last saw `before`; everything if it has seen nothing yet.
     pub fn changes(&self, before: Option<&Status>, unix_ms: u64) -> Vec<Change> {
+        let is_new =
+            |differs: fn(&Self, &Self) -> bool| before.is_none_or(|before| differs(before, self));
         let changed = [
-            (before.is_none_or(|b| b.location != self.location))
-                .then(|| What::Location(self.location.clone())),
-            (before.is_none_or(|b| b.key != self.key)).then_some(What::Key(self.key)),
-            (before.is_none_or(|b| b.tunnel != self.tunnel)).then_some(What::Tunnel(self.tunnel)),
-            (before.is_none_or(|b| b.intent != self.intent)).then_some(What::Intent(self.intent)),
-            (before.is_none_or(|b| b.warnings != self.warnings))
-                .then(|| What::Warnings(self.warnings.clone())),
+            is_new(|a, b| a.location != b.location).then(|| What::Location(self.location.clone())),
+            is_new(|a, b| a.key != b.key).then_some(What::Key(self.key)),
+            is_new(|a, b| a.tunnel != b.tunnel).then_some(What::Tunnel(self.tunnel)),
+            is_new(|a, b| a.intent != b.intent).then_some(What::Intent(self.intent)),
+            is_new(|a, b| a.host != b.host).then(|| What::Host(self.host.clone())),
+            is_new(|a, b| a.warnings != b.warnings).then(|| What::Warnings(self.warnings.clone())),
         ];
         changed
             .into_iter()
@@ -254,6 +256,7 @@ impl Change {
     fn redact(self) -> Self {
         let what = match self.what {
             What::Location(location) => What::Location(location.redact()),
+            What::Host(host) => What::Host(host.redact()),
             what @ (What::Key(_) | What::Tunnel(_) | What::Intent(_) | What::Warnings(_)) => what,
         };
         Self { what, ..self }

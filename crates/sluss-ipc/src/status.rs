@@ -365,7 +365,7 @@ impl Location {
 }
 
 impl Host {
-    fn redact(self) -> Self {
+    pub(crate) fn redact(self) -> Self {
         match self {
             Self::Unknown => Self::Unknown,
             Self::Applying { mode } => Self::Applying {

@@ -1,3 +1,26 @@
 //! The command: asks the daemon, and tells a person in English or Swedish.
 
-fn main() {}
+mod args;
+mod check;
+mod commands;
+mod exit;
+mod keyboard;
+mod paint;
+mod report;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Args;
+
+fn main() -> ExitCode {
+    let text = text::chosen();
+    let done = match Args::try_parse() {
+        Ok(args) => commands::run(args, text),
+        Err(error) => args::complain(&error, text),
+    };
+    done.unwrap_or_else(|error| exit::explain(&error, text))
+        .into()
+}

@@ -1,0 +1,172 @@
+//! The command line.
+//!
+//! The help comes from [`text`], so that the compiler misses no translation.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{
+    Args as ArgGroup, Parser, Subcommand, ValueHint,
+    error::{ContextKind, ErrorKind},
+};
+
+use crate::{
+    exit::Exit,
+    text::{self, Help, Text, UsageError},
+};
+
+#[derive(Parser)]
+#[command(
+    name = "sluss",
+    version,
+    about = help(Help::Sluss),
+    after_help = help(Help::ExitCodes),
+    help_template = help(Help::Template),
+    subcommand_help_heading = help(Help::Commands),
+    next_help_heading = help(Help::Options),
+    disable_help_subcommand = true,
+    disable_help_flag = true,
+    disable_version_flag = true,
+)]
+pub(crate) struct Args {
+    #[arg(long, global = true, value_name = help(Help::Path), value_hint = ValueHint::FilePath,
+          default_value = sluss_ipc::SOCKET_PATH, hide_default_value = true, help = help(Help::Socket))]
+    pub(crate) socket: PathBuf,
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help = help(Help::Help))]
+    help: Option<bool>,
+    #[arg(short = 'V', long, action = clap::ArgAction::Version, help = help(Help::Version))]
+    version: Option<bool>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+#[command(next_help_heading = help(Help::Options))]
+pub(crate) enum Command {
+    #[command(about = help(Help::Status), help_template = help(Help::Template))]
+    Status {
+        #[arg(short, long, help = help(Help::Verbose), conflicts_with = "json")]
+        verbose: bool,
+        #[command(flatten)]
+        format: Format,
+        #[arg(long, help = help(Help::Check))]
+        check: bool,
+    },
+    #[command(about = help(Help::Why), help_template = help(Help::Template))]
+    Why {
+        #[command(flatten)]
+        format: Format,
+    },
+    #[command(about = help(Help::Monitor), help_template = help(Help::Template))]
+    Monitor {
+        #[command(flatten)]
+        format: Format,
+    },
+    #[command(about = help(Help::Up), help_template = help(Help::Template))]
+    Up {
+        #[command(flatten)]
+        wait: Wait,
+    },
+    #[command(about = help(Help::Down), help_template = help(Help::Template))]
+    Down {
+        #[command(flatten)]
+        wait: Wait,
+    },
+    #[command(about = help(Help::Unlock), help_template = help(Help::Template))]
+    Unlock {
+        #[arg(long, help = help(Help::LastTry))]
+        last_try: bool,
+    },
+    #[command(about = help(Help::Lock), help_template = help(Help::Template))]
+    Lock,
+    #[command(about = help(Help::Card), help_template = help(Help::Template))]
+    Card {
+        #[command(flatten)]
+        format: Format,
+    },
+    #[command(about = help(Help::Policy), help_template = help(Help::Template), subcommand_help_heading = help(Help::Commands))]
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+}
+
+#[derive(Subcommand)]
+#[command(next_help_heading = help(Help::Options))]
+pub(crate) enum PolicyCommand {
+    #[command(about = help(Help::PolicyShow), help_template = help(Help::Template))]
+    Show {
+        #[command(flatten)]
+        format: Format,
+    },
+    #[command(about = help(Help::PolicyCheck), help_template = help(Help::Template))]
+    Check {
+        #[arg(required = true, value_name = help(Help::File), value_hint = ValueHint::FilePath,
+              help = help(Help::PolicyFiles), help_heading = help(Help::Arguments))]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(ArgGroup, Clone, Copy)]
+pub(crate) struct Format {
+    #[arg(long, help = help(Help::Json))]
+    pub(crate) json: bool,
+}
+
+#[derive(ArgGroup)]
+pub(crate) struct Wait {
+    /// In whole seconds.
+    #[arg(long, value_name = help(Help::Seconds), num_args = 0..=1, require_equals = true,
+          default_missing_value = "60", value_parser = clap::value_parser!(u32), help = help(Help::Wait))]
+    wait: Option<u32>,
+}
+
+impl Wait {
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.wait.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// Answers what clap could not take, or was asked to print.
+pub(crate) fn complain(error: &clap::Error, text: &dyn Text) -> anyhow::Result<Exit> {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        write!(io::stdout(), "{}", error.render())?;
+        return Ok(Exit::Done);
+    }
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let word =
+        || context(ContextKind::InvalidSubcommand).or_else(|| context(ContextKind::InvalidArg));
+    let fault = match error.kind() {
+        ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument => UsageError::Unknown {
+            word: word().unwrap_or_default(),
+            nearest: context(ContextKind::SuggestedSubcommand)
+                .or_else(|| context(ContextKind::SuggestedArg)),
+        },
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            UsageError::NoCommand
+        }
+        ErrorKind::MissingRequiredArgument => UsageError::Missing {
+            word: word().unwrap_or_default(),
+        },
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => UsageError::BadValue {
+            word: word().unwrap_or_default(),
+            value: context(ContextKind::InvalidValue).unwrap_or_default(),
+        },
+        // clap may grow more kinds; what they have in common is the word at fault.
+        _ => UsageError::Other {
+            word: word().unwrap_or_default(),
+        },
+    };
+    eprintln!("sluss: {}", text.usage_error(&fault));
+    Ok(Exit::Usage)
+}
+
+fn help(help: Help) -> &'static str {
+    text::chosen().help(help)
+}

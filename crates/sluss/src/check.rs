@@ -1,0 +1,63 @@
+//! `sluss policy check`: reads policy files as the daemon would, and says every mistake with its place.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use sluss_policy::{Policy, Source};
+
+use crate::{
+    exit::Exit,
+    text::{Text, plain},
+};
+
+/// More than any policy has; the parser names its own, lower, limit.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Checks `files` as one policy, in this order.
+pub(crate) fn policy(files: &[PathBuf], text: &dyn Text) -> Result<Exit> {
+    let mut contents = Vec::new();
+    for path in files {
+        let name = path.display().to_string();
+        match read(path) {
+            Ok(content) => contents.push((name, content)),
+            Err(error) => {
+                eprintln!("sluss: {}", text.cannot_read(&name, &error));
+                return Ok(Exit::NotSo);
+            }
+        }
+    }
+    let sources: Vec<Source> = contents
+        .iter()
+        .map(|(file, text)| Source { file, text })
+        .collect();
+    match Policy::parse(&sources) {
+        Ok(_) => {
+            writeln!(io::stdout(), "{}", text.policy_valid())?;
+            Ok(Exit::Done)
+        }
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let place = format!(
+                    "{}:{}:{}",
+                    plain(&mistake.file),
+                    mistake.line,
+                    mistake.column
+                );
+                eprintln!("{place}: {}", plain(&text.policy_problem(&mistake.problem)));
+            }
+            Ok(Exit::NotSo)
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut content = String::new();
+    File::open(path)?
+        .take(MOST_BYTES)
+        .read_to_string(&mut content)?;
+    Ok(content)
+}

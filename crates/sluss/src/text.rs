@@ -1,0 +1,269 @@
+//! The words that a person reads, once for each language: the compiler finds what is missing in one of them.
+
+mod en;
+mod sv;
+#[cfg(test)]
+mod tests;
+
+use std::{ffi::OsString, sync::LazyLock};
+
+use sluss_ipc::{
+    CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, Location, Outcome, Refusal,
+    Traffic, Tunnel, Warning, Why,
+};
+use sluss_policy::Problem;
+
+pub(crate) use en::English;
+pub(crate) use sv::Swedish;
+
+/// The language of the user's locale.
+pub(crate) fn chosen() -> &'static dyn Text {
+    static CHOSEN: LazyLock<&'static dyn Text> =
+        LazyLock::new(|| for_locale(|name| std::env::var_os(name)));
+    *CHOSEN
+}
+
+/// POSIX, 8.2: the first of these that is set and not empty decides.
+fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text {
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+        .into_iter()
+        .filter_map(variable)
+        .find(|value| !value.is_empty())
+        .unwrap_or_default();
+    let locale = locale.to_string_lossy();
+    let language = locale
+        .split(['_', '.', '@', '-'])
+        .next()
+        .unwrap_or_default();
+    if language == "sv" || language == "swedish" {
+        &Swedish
+    } else {
+        &English
+    }
+}
+
+/// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
+pub(crate) trait Text: Sync {
+    /// A length of time in one unit, "12 seconds".
+    fn span(&self, ms: u64) -> String;
+    fn ago(&self, ms: u64) -> String;
+    /// An amount of data in one unit, "1.4 MB".
+    fn bytes(&self, bytes: u64) -> String;
+
+    /// The first words of `sluss status`.
+    fn tunnel(&self, tunnel: Tunnel, gateway: Option<&Gateway>) -> String;
+    /// A few words, to stand in brackets.
+    fn location(&self, location: &Location) -> String;
+    /// A few words, to stand at the end.
+    fn key(&self, key: Key) -> String;
+    fn card_fault(&self, fault: CardFault) -> &'static str;
+    fn intent(&self, intent: Intent) -> &'static str;
+    fn host(&self, host: &Host) -> String;
+    fn outcome(&self, outcome: Outcome) -> &'static str;
+    fn deadline(&self, deadline: Deadline) -> String;
+    fn traffic(&self, traffic: &Traffic) -> String;
+    fn tries_left(&self, tries: u8) -> String;
+    fn warning(&self, warning: Warning) -> &'static str;
+    fn no_warnings(&self) -> &'static str;
+    fn advice(&self, advice: &Advice) -> String;
+    fn label(&self, label: Label) -> &'static str;
+
+    /// A sentence on where the laptop is, and how that is known.
+    fn why_location(&self, why: &Why) -> String;
+    /// A sentence on what follows for the tunnel.
+    fn why_tunnel(&self, why: &Why) -> String;
+
+    fn no_reader_with_card(&self) -> &'static str;
+    fn ask_pin(&self) -> &'static str;
+    fn ask_last_try(&self) -> &'static str;
+    /// Whether the answer to [`Text::ask_last_try`] is a yes.
+    fn is_consent(&self, answer: &str) -> bool;
+    fn no_pin(&self) -> &'static str;
+    fn already_unlocked(&self) -> &'static str;
+    fn unlocked(&self) -> &'static str;
+    fn locked(&self) -> &'static str;
+    fn still_not(&self, limit_ms: u64) -> String;
+
+    fn policy_valid(&self) -> &'static str;
+    fn policy_problem(&self, problem: &Problem) -> String;
+    fn cannot_read(&self, file: &str, error: &std::io::Error) -> String;
+    fn yes_or_no(&self, yes: bool) -> &'static str;
+
+    fn refusal(&self, refusal: Refusal) -> String;
+    fn no_daemon(&self, error: &Error) -> String;
+    fn strange_answer(&self) -> &'static str;
+    fn usage_error(&self, error: &UsageError) -> String;
+    fn help(&self, help: Help) -> &'static str;
+}
+
+/// What the user can do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Advice {
+    InsertCard,
+    InsertOtherCard,
+    Unlock,
+    UnblockCard,
+    StartCardService,
+    AllowTunnel,
+    Enroll,
+    /// The gateway does not answer at this address.
+    OtherNetwork {
+        endpoint: Option<String>,
+    },
+}
+
+/// What stands in front of a line's details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Label {
+    Location,
+    Tunnel,
+    Key,
+    Card,
+    Tries,
+    Gateway,
+    Traffic,
+    Wish,
+    Host,
+    Evidence,
+    Next,
+    Warning,
+    Version,
+    PublicKey,
+    Files,
+    Prefixes,
+    Beacons,
+    Mtu,
+    Keepalive,
+    MayDisconnect,
+}
+
+/// What is wrong with a command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UsageError {
+    NoCommand,
+    Unknown {
+        word: String,
+        nearest: Option<String>,
+    },
+    Missing {
+        word: String,
+    },
+    BadValue {
+        word: String,
+        value: String,
+    },
+    Other {
+        word: String,
+    },
+}
+
+/// The pieces of the help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Help {
+    Sluss,
+    Template,
+    Commands,
+    Options,
+    Arguments,
+    ExitCodes,
+    Socket,
+    Help,
+    Version,
+    Status,
+    Verbose,
+    Check,
+    Why,
+    Monitor,
+    Up,
+    Down,
+    Wait,
+    Unlock,
+    LastTry,
+    Lock,
+    Card,
+    Json,
+    Policy,
+    PolicyShow,
+    PolicyCheck,
+    PolicyFiles,
+    Path,
+    File,
+    Seconds,
+}
+
+/// A time that a person can grasp: the largest unit of which there are at least two.
+pub(crate) enum Span {
+    Seconds(u64),
+    Minutes(u64),
+    Hours(u64),
+    Days(u64),
+}
+
+impl Span {
+    pub(crate) fn of(ms: u64) -> Self {
+        let seconds = ms.saturating_add(500) / 1000;
+        match seconds {
+            0..120 => Self::Seconds(seconds),
+            120..7_200 => Self::Minutes(seconds / 60),
+            7_200..172_800 => Self::Hours(seconds / 3_600),
+            _ => Self::Days(seconds / 86_400),
+        }
+    }
+}
+
+/// An amount of data with its decimal unit, in tenths where there are few.
+fn amount(bytes: u64, decimal_point: char) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut unit = 0;
+    let mut size = 1u64;
+    while bytes / size >= 1000 && unit + 1 < UNITS.len() {
+        size *= 1000;
+        unit += 1;
+    }
+    let (whole, tenth) = (bytes / size, bytes % size * 10 / size);
+    if unit > 0 && whole < 100 {
+        format!("{whole}{decimal_point}{tenth} {}", UNITS[unit])
+    } else {
+        format!("{whole} {}", UNITS[unit])
+    }
+}
+
+/// Names that come from a reader, a card or a file, without what could command a terminal.
+pub(crate) fn plain(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn plain_list(names: &[String], and: &str) -> String {
+    let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} {and} {last}", most.join(", ")),
+    }
+}
+
+/// Each beacon that failed, "city hall on wlan0: no answer".
+fn failures(text: &dyn Text, evidence: &[Evidence], on: &str) -> String {
+    let failures: Vec<String> = evidence
+        .iter()
+        .filter(|evidence| evidence.outcome != Outcome::Proved)
+        .map(
+            |Evidence {
+                 link,
+                 beacon,
+                 outcome,
+                 age_ms: _,
+             }| {
+                format!(
+                    "{} {on} {}: {}",
+                    plain(beacon),
+                    plain(link),
+                    text.outcome(*outcome)
+                )
+            },
+        )
+        .collect();
+    failures.join("; ")
+}

@@ -1,0 +1,555 @@
+//! What the command says in English.
+
+use sluss_ipc::{
+    CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
+    Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
+};
+use sluss_policy::Problem;
+
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, plain, plain_list};
+
+pub(crate) struct English;
+
+impl Text for English {
+    fn span(&self, ms: u64) -> String {
+        match Span::of(ms) {
+            Span::Seconds(1) => "1 second".to_owned(),
+            Span::Seconds(n) => format!("{n} seconds"),
+            Span::Minutes(n) => format!("{n} minutes"),
+            Span::Hours(n) => format!("{n} hours"),
+            Span::Days(n) => format!("{n} days"),
+        }
+    }
+
+    fn ago(&self, ms: u64) -> String {
+        format!("{} ago", self.span(ms))
+    }
+
+    fn bytes(&self, bytes: u64) -> String {
+        amount(bytes, '.')
+    }
+
+    fn tunnel(&self, tunnel: Tunnel, gateway: Option<&Gateway>) -> String {
+        let gateway = |word: &str| match gateway {
+            Some(gateway) => format!("{word} to {}", plain(&gateway.name)),
+            None => word.to_owned(),
+        };
+        let down = match tunnel {
+            Tunnel::Up => return gateway("Connected"),
+            Tunnel::Starting => return gateway("Connecting"),
+            Tunnel::Stopping => return "Disconnecting".to_owned(),
+            Tunnel::Down { reason } => reason,
+        };
+        match down {
+            DownReason::NotNeeded => "No tunnel needed",
+            DownReason::Deciding
+            | DownReason::NoNetwork
+            | DownReason::NoCard
+            | DownReason::KeyLocked => "Not connected",
+            DownReason::StoppedByUser => "Disconnected at your request",
+            DownReason::NotEnrolled => "Not connected, since this laptop is not enrolled",
+            DownReason::DeviceFailed => "Not connected, since the tunnel device failed",
+            DownReason::SocketFailed => "Not connected, since the network socket failed",
+            DownReason::WorkerFailed => "Not connected, since a part of the daemon failed",
+        }
+        .to_owned()
+    }
+
+    fn location(&self, location: &Location) -> String {
+        match location {
+            Location::Offline => "no network".to_owned(),
+            Location::Asleep => "asleep".to_owned(),
+            Location::Settling => "the network is changing".to_owned(),
+            Location::Probing => "looking for the internal network".to_owned(),
+            Location::Inside {
+                link: Some(link),
+                beacon: Some(beacon),
+            } => {
+                format!("inside: {} proved it on {}", plain(beacon), plain(link))
+            }
+            Location::Inside {
+                link: Some(link),
+                beacon: None,
+            } => format!("inside on {}", plain(link)),
+            Location::Inside { link: None, .. } => "inside".to_owned(),
+            Location::Outside { links, .. } if links.is_empty() => "outside".to_owned(),
+            Location::Outside { reason, links } => {
+                let links = plain_list(links, "and");
+                match reason {
+                    OutsideReason::NoBeacon => "outside: the policy names no beacon".to_owned(),
+                    OutsideReason::NoProof => format!("outside: no beacon on {links}"),
+                    OutsideReason::NotConfirmed => {
+                        format!("outside: a beacon answered only once on {links}")
+                    }
+                    OutsideReason::ProbeOverdue => {
+                        format!("outside: the search on {links} did not end")
+                    }
+                }
+            }
+        }
+    }
+
+    fn key(&self, key: Key) -> String {
+        match key {
+            Key::NoService => "no smart card service".to_owned(),
+            Key::Absent => "no card".to_owned(),
+            Key::Unusable { fault } => format!("card not usable ({})", self.card_fault(fault)),
+            Key::Locked => "card present, PIN needed".to_owned(),
+            Key::AwaitingPin => "card present, waiting for the PIN".to_owned(),
+            Key::Declined => "card present, PIN not given".to_owned(),
+            Key::Withdrawn => "card locked at your request".to_owned(),
+            Key::Verifying => "card is checking the PIN".to_owned(),
+            Key::Unlocked => "card present".to_owned(),
+            Key::Blocked => "card blocked".to_owned(),
+        }
+    }
+
+    fn card_fault(&self, fault: CardFault) -> &'static str {
+        match fault {
+            CardFault::OtherCard => "not the card of this laptop",
+            CardFault::NoKey => "no key for the tunnel",
+            CardFault::Unsupported => "of a kind that is not supported",
+            CardFault::Nonsense => "its answers make no sense",
+            CardFault::Silent => "it does not answer",
+            CardFault::InUse => "another program uses it",
+        }
+    }
+
+    fn intent(&self, intent: Intent) -> &'static str {
+        match intent {
+            Intent::Automatic => "a tunnel whenever one is needed",
+            Intent::Stopped => "no tunnel until `sluss up`",
+        }
+    }
+
+    fn host(&self, host: &Host) -> String {
+        let mode = |mode: &HostMode| match mode {
+            HostMode::Closed => "internal addresses closed".to_owned(),
+            HostMode::Inside { link: Some(link) } => {
+                format!("internal addresses by {} only", plain(link))
+            }
+            HostMode::Inside { link: None } => {
+                "internal addresses by the verified link only".to_owned()
+            }
+            HostMode::Tunnelled => "internal addresses by the tunnel only".to_owned(),
+        };
+        match host {
+            Host::Unknown => "not yet set".to_owned(),
+            Host::Applying { mode: to } => format!("{} (being set)", mode(to)),
+            Host::Applied { mode: to } => mode(to),
+            Host::Failed { mode: to } => format!("{} (could not be set)", mode(to)),
+        }
+    }
+
+    fn outcome(&self, outcome: Outcome) -> &'static str {
+        match outcome {
+            Outcome::Proved => "proved",
+            Outcome::WrongKey => "answered with another key",
+            Outcome::NotTls => "something else answered",
+            Outcome::Refused => "connection refused",
+            Outcome::Unreachable => "cannot be reached",
+            Outcome::NoAnswer => "no answer",
+        }
+    }
+
+    fn deadline(&self, Deadline { in_ms, reason }: Deadline) -> String {
+        let what = match reason {
+            DeadlineReason::NetworkSettled => "the search for the internal network begins",
+            DeadlineReason::ProbeOverdue => "the search for the internal network is given up",
+            DeadlineReason::SleepOverdue => "the laptop counts as awake",
+            DeadlineReason::PinCheckOverdue => "the card's answer to the PIN is given up",
+            DeadlineReason::TunnelStartOverdue => "the tunnel's start is given up",
+            DeadlineReason::TunnelStopOverdue => "the tunnel is stopped once more",
+            DeadlineReason::TunnelRetry => "the tunnel is tried again",
+            DeadlineReason::HostOverdue => "setting routes and firewall is given up",
+            DeadlineReason::HostRetry => "routes and firewall are set again",
+        };
+        format!("in {}, {what}", self.span(in_ms))
+    }
+
+    fn traffic(&self, traffic: &Traffic) -> String {
+        let amounts = format!(
+            "{} received, {} sent",
+            self.bytes(traffic.received_bytes),
+            self.bytes(traffic.sent_bytes)
+        );
+        let handshake = match traffic.handshake_age_ms {
+            Some(age) => format!("last handshake {}", self.ago(age)),
+            None => "no handshake yet".to_owned(),
+        };
+        match traffic.unanswered_handshakes {
+            0 => format!("{amounts}, {handshake}"),
+            n => format!("{amounts}, {handshake}, {n} unanswered since"),
+        }
+    }
+
+    fn tries_left(&self, tries: u8) -> String {
+        match tries {
+            0 => "No PIN tries left.".to_owned(),
+            1 => "One PIN try left: a wrong PIN blocks the card.".to_owned(),
+            n => format!("{n} PIN tries left."),
+        }
+    }
+
+    fn warning(&self, warning: Warning) -> &'static str {
+        match warning {
+            Warning::GatewaySilent => "The gateway does not answer.",
+            Warning::CardSlow => "The card answers very slowly.",
+            Warning::HostNotApplied => "Routes and firewall could not be set.",
+            Warning::PolicyInvalid => {
+                "The policy on disk is not valid; the one before stays in force."
+            }
+        }
+    }
+
+    fn no_warnings(&self) -> &'static str {
+        "none"
+    }
+
+    fn advice(&self, advice: &Advice) -> String {
+        match advice {
+            Advice::InsertCard => "Put your card in the reader.".to_owned(),
+            Advice::InsertOtherCard => "Put the card of this laptop in the reader.".to_owned(),
+            Advice::Unlock => "Give the PIN with `sluss unlock`.".to_owned(),
+            Advice::UnblockCard => "Have the card unblocked by those who issued it.".to_owned(),
+            Advice::StartCardService => {
+                "The smart card service (pcscd) must be started.".to_owned()
+            }
+            Advice::AllowTunnel => "`sluss up` lets it connect again.".to_owned(),
+            Advice::Enroll => "The IT department must enrol this laptop.".to_owned(),
+            Advice::OtherNetwork {
+                endpoint: Some(endpoint),
+            } => {
+                format!("This network may block UDP to {endpoint}; try another network.")
+            }
+            Advice::OtherNetwork { endpoint: None } => {
+                "This network may block the tunnel; try another network.".to_owned()
+            }
+        }
+    }
+
+    fn label(&self, label: Label) -> &'static str {
+        match label {
+            Label::Location => "Location",
+            Label::Tunnel => "Tunnel",
+            Label::Key => "Key",
+            Label::Card => "Card",
+            Label::Tries => "PIN tries left",
+            Label::Gateway => "Gateway",
+            Label::Traffic => "Traffic",
+            Label::Wish => "Wanted",
+            Label::Host => "Host",
+            Label::Evidence => "Evidence",
+            Label::Next => "Next",
+            Label::Warning => "Warning",
+            Label::Version => "Version",
+            Label::PublicKey => "Public key",
+            Label::Files => "Files",
+            Label::Prefixes => "Internal",
+            Label::Beacons => "Beacons",
+            Label::Mtu => "MTU",
+            Label::Keepalive => "Keepalive",
+            Label::MayDisconnect => "User may disconnect",
+        }
+    }
+
+    fn why_location(&self, why: &Why) -> String {
+        let age = why
+            .location_age_ms
+            .map_or_else(String::new, |age| format!(", {}", self.ago(age)));
+        match &why.location {
+            Location::Offline => "There is no network.".to_owned(),
+            Location::Asleep => "The laptop is going to sleep, or has just woken.".to_owned(),
+            Location::Settling => {
+                "The network is changing, so it is not yet known where you are.".to_owned()
+            }
+            Location::Probing => {
+                "It is being found out whether you are on the internal network.".to_owned()
+            }
+            Location::Inside {
+                link: Some(link),
+                beacon: Some(beacon),
+            } => format!(
+                "You are on the internal network: the beacon {} proved it on {}{age}.",
+                plain(beacon),
+                plain(link)
+            ),
+            Location::Inside { .. } => {
+                format!("You are on the internal network, as a beacon proved{age}.")
+            }
+            Location::Outside { reason, links } => {
+                let links = plain_list(links, "and");
+                let failures = failures(self, &why.evidence, "on");
+                let detail = if failures.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({failures})")
+                };
+                match reason {
+                    OutsideReason::NoBeacon => {
+                        "You count as outside the internal network, since the policy names no beacon.".to_owned()
+                    }
+                    OutsideReason::NoProof => format!(
+                        "You are outside the internal network: no beacon proved itself on {links}{age}{detail}."
+                    ),
+                    OutsideReason::NotConfirmed => format!(
+                        "You count as outside the internal network: a beacon proved itself on {links} once, \
+                         and then not again{age}{detail}."
+                    ),
+                    OutsideReason::ProbeOverdue => format!(
+                        "You count as outside the internal network: the search on {links} did not end in time{age}."
+                    ),
+                }
+            }
+        }
+    }
+
+    fn why_tunnel(&self, why: &Why) -> String {
+        let to_gateway = match &why.gateway {
+            Some(gateway) => format!(" to {}", plain(&gateway.name)),
+            None => String::new(),
+        };
+        let unanswered = why
+            .traffic
+            .map_or(0, |traffic| traffic.unanswered_handshakes);
+        let down = match why.tunnel {
+            Tunnel::Up => {
+                let handshake = why.traffic.and_then(|traffic| traffic.handshake_age_ms);
+                return match (handshake, unanswered) {
+                    (Some(age), 0) => {
+                        format!(
+                            "The tunnel{to_gateway} is open; its last handshake was {}.",
+                            self.ago(age)
+                        )
+                    }
+                    (Some(age), n) => format!(
+                        "The tunnel{to_gateway} is open, but {} went unanswered since the last handshake {}.",
+                        handshakes(n),
+                        self.ago(age)
+                    ),
+                    (None, _) => format!("The tunnel{to_gateway} is open."),
+                };
+            }
+            Tunnel::Starting => {
+                return match unanswered {
+                    0 => format!("The tunnel{to_gateway} is being opened."),
+                    n => format!(
+                        "The tunnel{to_gateway} is being opened, but {} went unanswered.",
+                        handshakes(n)
+                    ),
+                };
+            }
+            Tunnel::Stopping => return "The tunnel is being shut.".to_owned(),
+            Tunnel::Down { reason } => reason,
+        };
+        match down {
+            DownReason::NotNeeded => "So no tunnel is needed.".to_owned(),
+            DownReason::Deciding => "The tunnel stays shut until that is known.".to_owned(),
+            DownReason::NoNetwork => "So the tunnel is shut.".to_owned(),
+            DownReason::NoCard => format!("The tunnel is shut: {}.", self.key(why.key)),
+            DownReason::KeyLocked => format!("The tunnel is shut: {}.", self.key(why.key)),
+            DownReason::StoppedByUser => {
+                "The tunnel is shut since you asked for it (`sluss down`).".to_owned()
+            }
+            DownReason::NotEnrolled => {
+                "The tunnel is shut since this laptop is not enrolled.".to_owned()
+            }
+            DownReason::DeviceFailed => {
+                "The tunnel is shut since its network device could not be used.".to_owned()
+            }
+            DownReason::SocketFailed => {
+                "The tunnel is shut since its network socket could not be used.".to_owned()
+            }
+            DownReason::WorkerFailed => {
+                "The tunnel is shut since a part of the daemon failed.".to_owned()
+            }
+        }
+    }
+
+    fn no_reader_with_card(&self) -> &'static str {
+        "No reader holds a card."
+    }
+
+    fn ask_pin(&self) -> &'static str {
+        "PIN: "
+    }
+
+    fn ask_last_try(&self) -> &'static str {
+        "Spend the last try? Type yes to go on: "
+    }
+
+    fn is_consent(&self, answer: &str) -> bool {
+        answer.eq_ignore_ascii_case("yes")
+    }
+
+    fn no_pin(&self) -> &'static str {
+        "No PIN was given; no try was spent."
+    }
+
+    fn already_unlocked(&self) -> &'static str {
+        "The card is unlocked already."
+    }
+
+    fn unlocked(&self) -> &'static str {
+        "The card is unlocked."
+    }
+
+    fn locked(&self) -> &'static str {
+        "The card is locked and the keys are wiped."
+    }
+
+    fn still_not(&self, limit_ms: u64) -> String {
+        format!("Not so after {}.", self.span(limit_ms))
+    }
+
+    fn policy_valid(&self) -> &'static str {
+        "The policy is valid."
+    }
+
+    fn policy_problem(&self, problem: &Problem) -> String {
+        problem.to_string()
+    }
+
+    fn cannot_read(&self, file: &str, error: &std::io::Error) -> String {
+        format!("{} cannot be read: {error}", plain(file))
+    }
+
+    fn yes_or_no(&self, yes: bool) -> &'static str {
+        if yes { "yes" } else { "no" }
+    }
+
+    fn refusal(&self, refusal: Refusal) -> String {
+        match refusal {
+            Refusal::NotAllowed { needs: Role::Admin } => "Only root may do this.".to_owned(),
+            Refusal::NotAllowed {
+                needs: Role::Operator | Role::Observer,
+            } => "Only the user at the keyboard may do this.".to_owned(),
+            Refusal::ByPolicy => "The policy does not allow this.".to_owned(),
+            Refusal::NoCard => "There is no card to unlock.".to_owned(),
+            Refusal::CardUnusable { fault } => {
+                format!("The card cannot be used: {}.", self.card_fault(fault))
+            }
+            Refusal::WrongPin {
+                tries_left: Some(tries),
+            } => format!("Wrong PIN. {}", self.tries_left(tries)),
+            Refusal::WrongPin { tries_left: None } => "Wrong PIN.".to_owned(),
+            Refusal::PinFormat => {
+                "No PIN of this card looks like that; no try was spent.".to_owned()
+            }
+            Refusal::LastTry => {
+                "One PIN try is left, and it is not spent without your consent (--last-try)."
+                    .to_owned()
+            }
+            Refusal::PinBlocked => {
+                format!("The PIN is blocked. {}", self.advice(&Advice::UnblockCard))
+            }
+            Refusal::CardFailed => "The card failed, or was pulled.".to_owned(),
+            Refusal::CardTimeout => "The card did not answer in time.".to_owned(),
+            Refusal::Busy => "The daemon is busy with another request of this kind.".to_owned(),
+            Refusal::BadRequest { fault } => {
+                let fault = match fault {
+                    RequestFault::Oversized => "it was too long",
+                    RequestFault::Malformed => "its version may be another",
+                    RequestFault::Truncated => "it was cut short",
+                    RequestFault::OutOfTurn => "it came out of turn",
+                };
+                format!("The daemon did not understand the request: {fault}.")
+            }
+            Refusal::TooManyConnections => {
+                "You have too many connections to the daemon.".to_owned()
+            }
+        }
+    }
+
+    fn no_daemon(&self, error: &Error) -> String {
+        match error {
+            Error::NoDaemon { path, .. } => format!(
+                "slussd does not run (nobody answers at {}).",
+                path.display()
+            ),
+            Error::Impostor { path, uid } => {
+                format!(
+                    "{} belongs to user {uid} and not to slussd. Tell your IT department.",
+                    path.display()
+                )
+            }
+            Error::Closed | Error::Truncated => "slussd hung up.".to_owned(),
+            Error::Silent => "slussd does not answer.".to_owned(),
+            Error::Oversized { .. }
+            | Error::Malformed { .. }
+            | Error::TooLong { .. }
+            | Error::NotASocket { .. }
+            | Error::InUse { .. }
+            | Error::Io(_) => format!("slussd cannot be talked to: {error}."),
+        }
+    }
+
+    fn strange_answer(&self) -> &'static str {
+        "slussd answered something that was not asked; its version may be another."
+    }
+
+    fn usage_error(&self, error: &UsageError) -> String {
+        let what = match error {
+            UsageError::NoCommand => "which command?".to_owned(),
+            UsageError::Unknown {
+                word,
+                nearest: Some(nearest),
+            } => {
+                format!("'{word}' is not known, did you mean '{nearest}'?")
+            }
+            UsageError::Unknown {
+                word,
+                nearest: None,
+            } => format!("'{word}' is not known."),
+            UsageError::Missing { word } => format!("{word} is missing."),
+            UsageError::BadValue { word, value } => format!("'{value}' is no value for {word}."),
+            UsageError::Other { word } => format!("{word} cannot be used like that."),
+        };
+        format!("{what} See `sluss --help`.")
+    }
+
+    fn help(&self, help: Help) -> &'static str {
+        match help {
+            Help::Sluss => {
+                "The tunnel to the internal network: how it is, why, and what you may do"
+            }
+            Help::Template => "{about}\n\nUsage: {usage}\n\n{all-args}{after-help}\n",
+            Help::Commands => "Commands",
+            Help::Options => "Options",
+            Help::Arguments => "Arguments",
+            Help::ExitCodes => {
+                "Exit codes: 0 done, 1 not so, 2 wrong usage, 3 no daemon, 4 refused by policy"
+            }
+            Help::Socket => "Where the daemon listens",
+            Help::Help => "Print this help",
+            Help::Version => "Print the version",
+            Help::Status => "How things are, in one line first",
+            Help::Verbose => "Everything that the daemon knows",
+            Help::Check => "Exit with 0 only if the internal network is reached safely",
+            Help::Why => "Why it is so: the evidence behind the last decision",
+            Help::Monitor => "One line for each change, until Ctrl-C",
+            Help::Up => "Let the tunnel open whenever it is needed",
+            Help::Down => "Shut the tunnel until `sluss up`, where policy allows it",
+            Help::Wait => "Wait until it is so, 60 seconds unless told otherwise",
+            Help::Unlock => "Give the card its PIN, asked for or read from standard input",
+            Help::LastTry => "Spend the last try if need be; a wrong PIN then blocks the card",
+            Help::Lock => "Shut the tunnel, wipe the keys, lock the card",
+            Help::Card => "Readers, card, key, and PIN tries left",
+            Help::Json => "For programs: JSON with a published schema",
+            Help::Policy => "What the IT department has decided",
+            Help::PolicyShow => "The policy in force",
+            Help::PolicyCheck => "Check policy files; later ones override earlier ones",
+            Help::PolicyFiles => "Policy files in TOML",
+            Help::Path => "PATH",
+            Help::File => "FILE",
+            Help::Seconds => "SECONDS",
+        }
+    }
+}
+
+fn handshakes(n: u32) -> String {
+    match n {
+        1 => "1 handshake".to_owned(),
+        n => format!("{n} handshakes"),
+    }
+}

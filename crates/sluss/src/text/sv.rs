@@ -1,0 +1,629 @@
+//! What the command says in Swedish.
+
+use sluss_ipc::{
+    CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
+    Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
+};
+use sluss_policy::{Problem, ValueError};
+
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, plain, plain_list};
+
+pub(crate) struct Swedish;
+
+impl Text for Swedish {
+    fn span(&self, ms: u64) -> String {
+        match Span::of(ms) {
+            Span::Seconds(1) => "1 sekund".to_owned(),
+            Span::Seconds(n) => format!("{n} sekunder"),
+            Span::Minutes(n) => format!("{n} minuter"),
+            Span::Hours(n) => format!("{n} timmar"),
+            Span::Days(n) => format!("{n} dygn"),
+        }
+    }
+
+    fn ago(&self, ms: u64) -> String {
+        format!("för {} sedan", self.span(ms))
+    }
+
+    fn bytes(&self, bytes: u64) -> String {
+        amount(bytes, ',')
+    }
+
+    fn tunnel(&self, tunnel: Tunnel, gateway: Option<&Gateway>) -> String {
+        let gateway = |word: &str| match gateway {
+            Some(gateway) => format!("{word} till {}", plain(&gateway.name)),
+            None => word.to_owned(),
+        };
+        let down = match tunnel {
+            Tunnel::Up => return gateway("Ansluten"),
+            Tunnel::Starting => return gateway("Ansluter"),
+            Tunnel::Stopping => return "Kopplar ner".to_owned(),
+            Tunnel::Down { reason } => reason,
+        };
+        match down {
+            DownReason::NotNeeded => "Ingen tunnel behövs",
+            DownReason::Deciding
+            | DownReason::NoNetwork
+            | DownReason::NoCard
+            | DownReason::KeyLocked => "Inte ansluten",
+            DownReason::StoppedByUser => "Nerkopplad på din begäran",
+            DownReason::NotEnrolled => "Inte ansluten, eftersom datorn inte är inskriven",
+            DownReason::DeviceFailed => {
+                "Inte ansluten, eftersom tunnelns nätverksenhet inte fungerar"
+            }
+            DownReason::SocketFailed => {
+                "Inte ansluten, eftersom tunnelns nätverkssocket inte fungerar"
+            }
+            DownReason::WorkerFailed => "Inte ansluten, eftersom en del av slussd inte fungerar",
+        }
+        .to_owned()
+    }
+
+    fn location(&self, location: &Location) -> String {
+        match location {
+            Location::Offline => "inget nätverk".to_owned(),
+            Location::Asleep => "i viloläge".to_owned(),
+            Location::Settling => "nätverket ändras".to_owned(),
+            Location::Probing => "söker efter det interna nätet".to_owned(),
+            Location::Inside {
+                link: Some(link),
+                beacon: Some(beacon),
+            } => {
+                format!(
+                    "innanför: {} bevisade det på {}",
+                    plain(beacon),
+                    plain(link)
+                )
+            }
+            Location::Inside {
+                link: Some(link),
+                beacon: None,
+            } => format!("innanför på {}", plain(link)),
+            Location::Inside { link: None, .. } => "innanför".to_owned(),
+            Location::Outside { links, .. } if links.is_empty() => "utanför".to_owned(),
+            Location::Outside { reason, links } => {
+                let links = plain_list(links, "och");
+                match reason {
+                    OutsideReason::NoBeacon => "utanför: policyn anger ingen fyr".to_owned(),
+                    OutsideReason::NoProof => format!("utanför: ingen fyr på {links}"),
+                    OutsideReason::NotConfirmed => {
+                        format!("utanför: en fyr svarade bara en gång på {links}")
+                    }
+                    OutsideReason::ProbeOverdue => {
+                        format!("utanför: sökningen på {links} blev inte klar")
+                    }
+                }
+            }
+        }
+    }
+
+    fn key(&self, key: Key) -> String {
+        match key {
+            Key::NoService => "ingen kortläsartjänst".to_owned(),
+            Key::Absent => "inget kort".to_owned(),
+            Key::Unusable { fault } => {
+                format!("kortet kan inte användas ({})", self.card_fault(fault))
+            }
+            Key::Locked => "kortet sitter i, PIN-kod behövs".to_owned(),
+            Key::AwaitingPin => "kortet sitter i, väntar på PIN-koden".to_owned(),
+            Key::Declined => "kortet sitter i, PIN-koden gavs inte".to_owned(),
+            Key::Withdrawn => "kortet låst på din begäran".to_owned(),
+            Key::Verifying => "kortet prövar PIN-koden".to_owned(),
+            Key::Unlocked => "kortet sitter i".to_owned(),
+            Key::Blocked => "kortet är spärrat".to_owned(),
+        }
+    }
+
+    fn card_fault(&self, fault: CardFault) -> &'static str {
+        match fault {
+            CardFault::OtherCard => "det är inte den här datorns kort",
+            CardFault::NoKey => "det har ingen nyckel för tunneln",
+            CardFault::Unsupported => "den sortens kort stöds inte",
+            CardFault::Nonsense => "dess svar är obegripliga",
+            CardFault::Silent => "det svarar inte",
+            CardFault::InUse => "ett annat program använder det",
+        }
+    }
+
+    fn intent(&self, intent: Intent) -> &'static str {
+        match intent {
+            Intent::Automatic => "en tunnel när den behövs",
+            Intent::Stopped => "ingen tunnel förrän `sluss up`",
+        }
+    }
+
+    fn host(&self, host: &Host) -> String {
+        let mode = |mode: &HostMode| match mode {
+            HostMode::Closed => "interna adresser stängda".to_owned(),
+            HostMode::Inside { link: Some(link) } => {
+                format!("interna adresser bara via {}", plain(link))
+            }
+            HostMode::Inside { link: None } => {
+                "interna adresser bara via den bevisade länken".to_owned()
+            }
+            HostMode::Tunnelled => "interna adresser bara via tunneln".to_owned(),
+        };
+        match host {
+            Host::Unknown => "ännu inte inställt".to_owned(),
+            Host::Applying { mode: to } => format!("{} (ställs in)", mode(to)),
+            Host::Applied { mode: to } => mode(to),
+            Host::Failed { mode: to } => format!("{} (kunde inte ställas in)", mode(to)),
+        }
+    }
+
+    fn outcome(&self, outcome: Outcome) -> &'static str {
+        match outcome {
+            Outcome::Proved => "bevisad",
+            Outcome::WrongKey => "svarade med en annan nyckel",
+            Outcome::NotTls => "något annat svarade",
+            Outcome::Refused => "anslutningen nekades",
+            Outcome::Unreachable => "kan inte nås",
+            Outcome::NoAnswer => "inget svar",
+        }
+    }
+
+    fn deadline(&self, Deadline { in_ms, reason }: Deadline) -> String {
+        let what = match reason {
+            DeadlineReason::NetworkSettled => "börjar sökningen efter det interna nätet",
+            DeadlineReason::ProbeOverdue => "avbryts sökningen efter det interna nätet",
+            DeadlineReason::SleepOverdue => "räknas datorn som vaken",
+            DeadlineReason::PinCheckOverdue => "väntar ingen längre på kortets svar om PIN-koden",
+            DeadlineReason::TunnelStartOverdue => "ges tunnelns start upp",
+            DeadlineReason::TunnelStopOverdue => "stoppas tunneln en gång till",
+            DeadlineReason::TunnelRetry => "prövas tunneln igen",
+            DeadlineReason::HostOverdue => "väntar ingen längre på rutter och brandvägg",
+            DeadlineReason::HostRetry => "ställs rutter och brandvägg in igen",
+        };
+        format!("om {} {what}", self.span(in_ms))
+    }
+
+    fn traffic(&self, traffic: &Traffic) -> String {
+        let amounts = format!(
+            "{} mottaget, {} skickat",
+            self.bytes(traffic.received_bytes),
+            self.bytes(traffic.sent_bytes)
+        );
+        let handshake = match traffic.handshake_age_ms {
+            Some(age) => format!("senaste handskakning {}", self.ago(age)),
+            None => "ännu ingen handskakning".to_owned(),
+        };
+        match traffic.unanswered_handshakes {
+            0 => format!("{amounts}, {handshake}"),
+            n => format!("{amounts}, {handshake}, {n} obesvarade sedan dess"),
+        }
+    }
+
+    fn tries_left(&self, tries: u8) -> String {
+        match tries {
+            0 => "Inga PIN-försök kvar.".to_owned(),
+            1 => "Ett PIN-försök kvar: en felaktig PIN-kod spärrar kortet.".to_owned(),
+            n => format!("{n} PIN-försök kvar."),
+        }
+    }
+
+    fn warning(&self, warning: Warning) -> &'static str {
+        match warning {
+            Warning::GatewaySilent => "Tunnelns andra ände svarar inte.",
+            Warning::CardSlow => "Kortet svarar mycket långsamt.",
+            Warning::HostNotApplied => "Rutter och brandvägg kunde inte ställas in.",
+            Warning::PolicyInvalid => {
+                "Policyn på disken är felaktig; den förra gäller fortfarande."
+            }
+        }
+    }
+
+    fn no_warnings(&self) -> &'static str {
+        "inga"
+    }
+
+    fn advice(&self, advice: &Advice) -> String {
+        match advice {
+            Advice::InsertCard => "Sätt ditt kort i läsaren.".to_owned(),
+            Advice::InsertOtherCard => "Sätt den här datorns kort i läsaren.".to_owned(),
+            Advice::Unlock => "Ange PIN-koden med `sluss unlock`.".to_owned(),
+            Advice::UnblockCard => "Be den som gav ut kortet att häva spärren.".to_owned(),
+            Advice::StartCardService => "Kortläsartjänsten (pcscd) måste startas.".to_owned(),
+            Advice::AllowTunnel => "`sluss up` låter den ansluta igen.".to_owned(),
+            Advice::Enroll => "IT-avdelningen behöver skriva in datorn.".to_owned(),
+            Advice::OtherNetwork {
+                endpoint: Some(endpoint),
+            } => {
+                format!("Nätverket spärrar kanske UDP till {endpoint}; pröva ett annat nätverk.")
+            }
+            Advice::OtherNetwork { endpoint: None } => {
+                "Nätverket spärrar kanske tunneln; pröva ett annat nätverk.".to_owned()
+            }
+        }
+    }
+
+    fn label(&self, label: Label) -> &'static str {
+        match label {
+            Label::Location => "Plats",
+            Label::Tunnel => "Tunnel",
+            Label::Key => "Nyckel",
+            Label::Card => "Kort",
+            Label::Tries => "PIN-försök kvar",
+            Label::Gateway => "Andra änden",
+            Label::Traffic => "Trafik",
+            Label::Wish => "Önskat",
+            Label::Host => "Datorn",
+            Label::Evidence => "Bevis",
+            Label::Next => "Härnäst",
+            Label::Warning => "Varning",
+            Label::Version => "Version",
+            Label::PublicKey => "Publik nyckel",
+            Label::Files => "Filer",
+            Label::Prefixes => "Internt",
+            Label::Beacons => "Fyrar",
+            Label::Mtu => "MTU",
+            Label::Keepalive => "Livstecken",
+            Label::MayDisconnect => "Användaren får koppla ner",
+        }
+    }
+
+    fn why_location(&self, why: &Why) -> String {
+        let age = why
+            .location_age_ms
+            .map_or_else(String::new, |age| format!(" {}", self.ago(age)));
+        match &why.location {
+            Location::Offline => "Det finns inget nätverk.".to_owned(),
+            Location::Asleep => "Datorn är på väg in i eller ut ur viloläge.".to_owned(),
+            Location::Settling => {
+                "Nätverket ändras, så det är ännu inte känt var du är.".to_owned()
+            }
+            Location::Probing => "Det undersöks om du är på det interna nätet.".to_owned(),
+            Location::Inside {
+                link: Some(link),
+                beacon: Some(beacon),
+            } => format!(
+                "Du är på det interna nätet: fyren {} bevisade det på {}{age}.",
+                plain(beacon),
+                plain(link)
+            ),
+            Location::Inside { .. } => {
+                format!("Du är på det interna nätet, vilket en fyr bevisade{age}.")
+            }
+            Location::Outside { reason, links } => {
+                let links = plain_list(links, "och");
+                let failures = failures(self, &why.evidence, "på");
+                let detail = if failures.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({failures})")
+                };
+                match reason {
+                    OutsideReason::NoBeacon => {
+                        "Du räknas som utanför det interna nätet, eftersom policyn inte anger någon fyr.".to_owned()
+                    }
+                    OutsideReason::NoProof => format!(
+                        "Du är utanför det interna nätet: ingen fyr gav bevis på {links}{age}{detail}."
+                    ),
+                    OutsideReason::NotConfirmed => format!(
+                        "Du räknas som utanför det interna nätet: en fyr gav bevis på {links} en gång, \
+                         men sedan inte igen{age}{detail}."
+                    ),
+                    OutsideReason::ProbeOverdue => format!(
+                        "Du räknas som utanför det interna nätet: sökningen på {links} blev inte klar i tid{age}."
+                    ),
+                }
+            }
+        }
+    }
+
+    fn why_tunnel(&self, why: &Why) -> String {
+        let to_gateway = match &why.gateway {
+            Some(gateway) => format!(" till {}", plain(&gateway.name)),
+            None => String::new(),
+        };
+        let unanswered = why
+            .traffic
+            .map_or(0, |traffic| traffic.unanswered_handshakes);
+        let down = match why.tunnel {
+            Tunnel::Up => {
+                let handshake = why.traffic.and_then(|traffic| traffic.handshake_age_ms);
+                return match (handshake, unanswered) {
+                    (Some(age), 0) => {
+                        format!(
+                            "Tunneln{to_gateway} är öppen; dess senaste handskakning var {}.",
+                            self.ago(age)
+                        )
+                    }
+                    (Some(age), n) => format!(
+                        "Tunneln{to_gateway} är öppen, men {} har förblivit utan svar sedan den senaste {}.",
+                        handshakes(n),
+                        self.ago(age)
+                    ),
+                    (None, _) => format!("Tunneln{to_gateway} är öppen."),
+                };
+            }
+            Tunnel::Starting => {
+                return match unanswered {
+                    0 => format!("Tunneln{to_gateway} öppnas."),
+                    n => format!(
+                        "Tunneln{to_gateway} öppnas, men {} har förblivit utan svar.",
+                        handshakes(n)
+                    ),
+                };
+            }
+            Tunnel::Stopping => return "Tunneln stängs.".to_owned(),
+            Tunnel::Down { reason } => reason,
+        };
+        match down {
+            DownReason::NotNeeded => "Därför behövs ingen tunnel.".to_owned(),
+            DownReason::Deciding => "Tunneln förblir stängd tills det är känt.".to_owned(),
+            DownReason::NoNetwork => "Därför är tunneln stängd.".to_owned(),
+            DownReason::NoCard => format!("Tunneln är stängd: {}.", self.key(why.key)),
+            DownReason::KeyLocked => format!("Tunneln är stängd: {}.", self.key(why.key)),
+            DownReason::StoppedByUser => {
+                "Tunneln är stängd eftersom du bad om det (`sluss down`).".to_owned()
+            }
+            DownReason::NotEnrolled => {
+                "Tunneln är stängd eftersom datorn inte är inskriven.".to_owned()
+            }
+            DownReason::DeviceFailed => {
+                "Tunneln är stängd eftersom dess nätverksenhet inte kunde användas.".to_owned()
+            }
+            DownReason::SocketFailed => {
+                "Tunneln är stängd eftersom dess nätverkssocket inte kunde användas.".to_owned()
+            }
+            DownReason::WorkerFailed => {
+                "Tunneln är stängd eftersom en del av slussd inte fungerar.".to_owned()
+            }
+        }
+    }
+
+    fn no_reader_with_card(&self) -> &'static str {
+        "Det sitter inget kort i någon läsare."
+    }
+
+    fn ask_pin(&self) -> &'static str {
+        "PIN-kod: "
+    }
+
+    fn ask_last_try(&self) -> &'static str {
+        "Använda det sista försöket? Skriv ja för att gå vidare: "
+    }
+
+    fn is_consent(&self, answer: &str) -> bool {
+        answer.eq_ignore_ascii_case("ja")
+    }
+
+    fn no_pin(&self) -> &'static str {
+        "Ingen PIN-kod gavs; inget försök gick åt."
+    }
+
+    fn already_unlocked(&self) -> &'static str {
+        "Kortet är redan upplåst."
+    }
+
+    fn unlocked(&self) -> &'static str {
+        "Kortet är upplåst."
+    }
+
+    fn locked(&self) -> &'static str {
+        "Kortet är låst och nycklarna är raderade."
+    }
+
+    fn still_not(&self, limit_ms: u64) -> String {
+        format!("Inte klart efter {}.", self.span(limit_ms))
+    }
+
+    fn policy_valid(&self) -> &'static str {
+        "Policyn är giltig."
+    }
+
+    fn policy_problem(&self, problem: &Problem) -> String {
+        match problem {
+            Problem::Syntax(parser) => format!("inte giltig TOML: {parser}"),
+            Problem::UnknownKey {
+                key,
+                nearest: Some(nearest),
+            } => {
+                format!("okänd nyckel '{key}', menade du '{nearest}'?")
+            }
+            Problem::UnknownKey { key, nearest: None } => format!("okänd nyckel '{key}'"),
+            Problem::Missing { key, example } => format!("'{key}' saknas, till exempel: {example}"),
+            Problem::WrongType {
+                key,
+                expected: _,
+                found: _,
+                example,
+            } => {
+                format!("'{key}' har ett värde av fel slag; till exempel: {example}")
+            }
+            Problem::BadValue {
+                key,
+                reason,
+                example,
+            } => {
+                format!(
+                    "'{key}': {}; till exempel: {example}",
+                    bad_value(self, reason)
+                )
+            }
+            Problem::TooLarge { limit } => format!("filen är större än {limit} byte"),
+            Problem::More(count) => format!("{count} fel till visas inte"),
+        }
+    }
+
+    fn cannot_read(&self, file: &str, error: &std::io::Error) -> String {
+        format!("{} kan inte läsas: {error}", plain(file))
+    }
+
+    fn yes_or_no(&self, yes: bool) -> &'static str {
+        if yes { "ja" } else { "nej" }
+    }
+
+    fn refusal(&self, refusal: Refusal) -> String {
+        match refusal {
+            Refusal::NotAllowed { needs: Role::Admin } => "Det får bara root göra.".to_owned(),
+            Refusal::NotAllowed {
+                needs: Role::Operator | Role::Observer,
+            } => "Det får bara den göra som sitter vid datorn.".to_owned(),
+            Refusal::ByPolicy => "Policyn tillåter inte det.".to_owned(),
+            Refusal::NoCard => "Det finns inget kort att låsa upp.".to_owned(),
+            Refusal::CardUnusable { fault } => {
+                format!("Kortet kan inte användas: {}.", self.card_fault(fault))
+            }
+            Refusal::WrongPin {
+                tries_left: Some(tries),
+            } => {
+                format!("Fel PIN-kod. {}", self.tries_left(tries))
+            }
+            Refusal::WrongPin { tries_left: None } => "Fel PIN-kod.".to_owned(),
+            Refusal::PinFormat => {
+                "Så ser kortets PIN-kod inte ut; inget försök gick åt.".to_owned()
+            }
+            Refusal::LastTry => {
+                "Ett PIN-försök är kvar, och det används inte utan ditt medgivande (--last-try)."
+                    .to_owned()
+            }
+            Refusal::PinBlocked => {
+                format!(
+                    "PIN-koden är spärrad. {}",
+                    self.advice(&Advice::UnblockCard)
+                )
+            }
+            Refusal::CardFailed => "Kortet fungerade inte eller drogs ut.".to_owned(),
+            Refusal::CardTimeout => "Kortet svarade inte i tid.".to_owned(),
+            Refusal::Busy => "slussd är upptagen med en annan begäran av samma slag.".to_owned(),
+            Refusal::BadRequest { fault } => {
+                let fault = match fault {
+                    RequestFault::Oversized => "den var för lång",
+                    RequestFault::Malformed => "dess version är kanske en annan",
+                    RequestFault::Truncated => "den var avhuggen",
+                    RequestFault::OutOfTurn => "den kom i otid",
+                };
+                format!("slussd förstod inte begäran: {fault}.")
+            }
+            Refusal::TooManyConnections => "Du har för många anslutningar till slussd.".to_owned(),
+        }
+    }
+
+    fn no_daemon(&self, error: &Error) -> String {
+        match error {
+            Error::NoDaemon { path, .. } => {
+                format!("slussd är inte igång (ingen svarar på {}).", path.display())
+            }
+            Error::Impostor { path, uid } => {
+                format!(
+                    "{} tillhör användare {uid} och inte slussd. Meddela IT-avdelningen.",
+                    path.display()
+                )
+            }
+            Error::Closed | Error::Truncated => "slussd lade på.".to_owned(),
+            Error::Silent => "slussd svarar inte.".to_owned(),
+            Error::Oversized { .. }
+            | Error::Malformed { .. }
+            | Error::TooLong { .. }
+            | Error::NotASocket { .. }
+            | Error::InUse { .. }
+            | Error::Io(_) => format!("Det går inte att tala med slussd: {error}."),
+        }
+    }
+
+    fn strange_answer(&self) -> &'static str {
+        "slussd svarade på något annat än frågan; dess version är kanske en annan."
+    }
+
+    fn usage_error(&self, error: &UsageError) -> String {
+        let what = match error {
+            UsageError::NoCommand => "vilket kommando?".to_owned(),
+            UsageError::Unknown {
+                word,
+                nearest: Some(nearest),
+            } => {
+                format!("'{word}' är okänt, menade du '{nearest}'?")
+            }
+            UsageError::Unknown {
+                word,
+                nearest: None,
+            } => format!("'{word}' är okänt."),
+            UsageError::Missing { word } => format!("{word} saknas."),
+            UsageError::BadValue { word, value } => format!("'{value}' är inget värde för {word}."),
+            UsageError::Other { word } => format!("{word} kan inte användas så."),
+        };
+        format!("{what} Se `sluss --help`.")
+    }
+
+    fn help(&self, help: Help) -> &'static str {
+        match help {
+            Help::Sluss => {
+                "Tunneln till det interna nätet: hur det står till, varför, och vad du kan göra"
+            }
+            Help::Template => "{about}\n\nAnvändning: {usage}\n\n{all-args}{after-help}\n",
+            Help::Commands => "Kommandon",
+            Help::Options => "Flaggor",
+            Help::Arguments => "Argument",
+            Help::ExitCodes => {
+                "Slutkoder: 0 klart, 1 inte så, 2 fel användning, 3 slussd saknas, 4 policyn tillåter det inte"
+            }
+            Help::Socket => "Var slussd lyssnar",
+            Help::Help => "Visa den här hjälpen",
+            Help::Version => "Visa versionen",
+            Help::Status => "Hur det står till, på första raden",
+            Help::Verbose => "Allt som slussd vet",
+            Help::Check => "Slutkod 0 bara om det interna nätet nås på ett säkert sätt",
+            Help::Why => "Varför det är så: bevisen bakom det senaste beslutet",
+            Help::Monitor => "En rad för varje ändring, tills Ctrl-C",
+            Help::Up => "Låt tunneln öppnas när den behövs",
+            Help::Down => "Stäng tunneln tills `sluss up`, där policyn tillåter det",
+            Help::Wait => "Vänta tills det är så, 60 sekunder om inget annat sägs",
+            Help::Unlock => "Ge kortet PIN-koden, som efterfrågas eller läses från standard in",
+            Help::LastTry => "Använd vid behov det sista försöket; fel PIN-kod spärrar då kortet",
+            Help::Lock => "Stäng tunneln, radera nycklarna, lås kortet",
+            Help::Card => "Läsare, kort, nyckel och kvarvarande PIN-försök",
+            Help::Json => "För program: JSON med ett publicerat schema",
+            Help::Policy => "Vad IT-avdelningen har bestämt",
+            Help::PolicyShow => "Policyn som gäller",
+            Help::PolicyCheck => "Pröva policyfiler; senare går före tidigare",
+            Help::PolicyFiles => "Policyfiler i TOML",
+            Help::Path => "SÖKVÄG",
+            Help::File => "FIL",
+            Help::Seconds => "SEKUNDER",
+        }
+    }
+}
+
+fn handshakes(n: u32) -> String {
+    match n {
+        1 => "1 handskakning".to_owned(),
+        n => format!("{n} handskakningar"),
+    }
+}
+
+fn bad_value(text: &Swedish, reason: &ValueError) -> String {
+    let span = |duration: &std::time::Duration| {
+        text.span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    };
+    match reason {
+        ValueError::UnknownSchema { found, known } => {
+            format!("schema {found} är okänt, den här versionen läser schema {known}")
+        }
+        ValueError::NotBase64 => "inte base64".to_owned(),
+        ValueError::WrongLength { expected, found } => {
+            format!("{found} byte där {expected} behövs")
+        }
+        ValueError::ZeroKey => "en nyckel av nollor är ingen nyckel".to_owned(),
+        ValueError::NotAPin => "ett fingeravtryck är 'sha256:' och hashvärdet i base64".to_owned(),
+        ValueError::NotASocketAddress => "inte en adress med port".to_owned(),
+        ValueError::NotAHost => "inte adressen till en dator som kan nås".to_owned(),
+        ValueError::NotAPrefix => "inte en adress med prefixlängd".to_owned(),
+        ValueError::HostBits { network } => {
+            format!("adressen har bitar bortom sitt prefix, nätet är {network}")
+        }
+        ValueError::NotInternal { prefix } => {
+            format!("{prefix} innehåller adresser som inte är ett internt näts egna")
+        }
+        ValueError::NotADuration => "inte en tid med enhet (ms, s, m eller h)".to_owned(),
+        ValueError::DurationOutOfRange { least, most } => {
+            format!("måste ligga mellan {} och {}", span(least), span(most))
+        }
+        ValueError::OutOfRange { least, most } => format!("måste ligga mellan {least} och {most}"),
+        ValueError::ShorterThan { than } => format!("får inte vara kortare än '{than}'"),
+        ValueError::Empty => "får inte vara tomt".to_owned(),
+        ValueError::TooLong { limit } => format!("mer än {limit} tecken eller poster"),
+        ValueError::ControlCharacter => "innehåller ett styrtecken".to_owned(),
+        ValueError::Duplicate(what) => format!("'{what}' står där två gånger"),
+    }
+}
