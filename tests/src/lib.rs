@@ -1,4 +1,12 @@
 //! The lab: namespaces, gateway, beacon, card rig and captures that the tests and the demo share.
 
+pub mod artifacts;
+pub mod boot_clock;
+pub mod capture;
+pub mod gateway;
+pub mod logind;
+pub mod moment;
 pub mod netns;
+pub mod servers;
 pub mod trials;
+pub mod world;

@@ -5,7 +5,7 @@
 //! the kernel ends everything it started. No test can leave a pcscd, a gateway or an interface behind.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -178,26 +178,37 @@ impl Netns {
         self.sh(&format!("ip {args}"))
     }
 
+    /// `ip -batch` inside this network: one command a line, and the first failure ends it.
+    pub fn ip_batch(&self, lines: &str) -> Result<()> {
+        self.feed(Command::new("ip").args(["-batch", "-"]), lines)
+    }
+
     /// Loads an nftables ruleset, in one transaction.
     pub fn nft(&self, ruleset: &str) -> Result<()> {
-        use std::io::Write;
-        let mut nft = Command::new("nft");
-        nft.args(["-f", "-"])
+        self.feed(Command::new("nft").args(["-f", "-"]), ruleset)
+    }
+
+    /// Runs a program inside this network with `text` on its standard input; a failure is an error with what it said.
+    pub fn feed(&self, command: &mut Command, text: &str) -> Result<()> {
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = self.run(|| nft.spawn()).context("nft")?;
+        let mut child = self
+            .run(|| command.spawn())
+            .with_context(|| format!("start {command:?}"))?;
         child
             .stdin
             .take()
-            .context("stdin of nft")?
-            .write_all(ruleset.as_bytes())?;
+            .context("standard input")?
+            .write_all(text.as_bytes())?;
         let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
-            "nft in {}: {}",
+            "{command:?} in {}: {}",
             self.name,
-            String::from_utf8_lossy(&output.stderr)
+            said.trim()
         );
         Ok(())
     }

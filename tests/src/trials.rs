@@ -96,7 +96,7 @@ fn inside(trials: &[Trial], name: &str) -> ExitCode {
             ExitCode::from(SKIPPED)
         }
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }

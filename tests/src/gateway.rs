@@ -1,0 +1,88 @@
+//! The WireGuard gateway of the lab: boringtun, unchanged, as other people run it.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use x25519_dalek::{PublicKey, StaticSecret};
+
+use crate::artifacts;
+use crate::moment::eventually;
+use crate::netns::Process;
+use crate::world::{GATEWAY, TUNNEL, TUNNEL_V6, World};
+
+const DEVICE: &str = "wg0";
+
+/// A running gateway with one peer, the laptop.
+pub struct Gateway {
+    public_key: [u8; 32],
+    _process: Process,
+}
+
+impl Gateway {
+    /// Starts it for a laptop with this public key.
+    pub fn start(world: &World, laptop: [u8; 32]) -> Result<Gateway> {
+        // Any key will do, as long as runs can be compared.
+        let private_key = StaticSecret::from([0x5a; 32]);
+        let public_key = PublicKey::from(&private_key).to_bytes();
+        std::fs::create_dir_all("/run/wireguard")?;
+        let process = world.gateway.spawn(
+            Command::new(artifacts::boringtun()?)
+                .args([
+                    "--foreground",
+                    "--disable-drop-privileges",
+                    "--disable-connected-udp",
+                    "--threads",
+                    "2",
+                    DEVICE,
+                ])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        )?;
+        let socket = format!("/run/wireguard/{DEVICE}.sock");
+        eventually(
+            "the gateway's configuration socket",
+            Duration::from_secs(5),
+            || Ok(std::fs::exists(&socket)?.then_some(())),
+        )?;
+        let configuration = format!(
+            "[Interface]\nPrivateKey = {}\nListenPort = {}\n[Peer]\nPublicKey = {}\nAllowedIPs = {TUNNEL}, {TUNNEL_V6}\n",
+            STANDARD.encode(private_key.as_bytes()),
+            GATEWAY.port(),
+            STANDARD.encode(laptop),
+        );
+        world.gateway.feed(
+            Command::new("wg").args(["setconf", DEVICE, "/dev/stdin"]),
+            &configuration,
+        )?;
+        world.gateway.ip_batch(&format!(
+            "link set {DEVICE} up mtu 1420\n\
+             route add 10.20.200.0/24 dev {DEVICE}\n\
+             route add fd20:0:0:200::/64 dev {DEVICE}\n",
+        ))?;
+        Ok(Gateway {
+            public_key,
+            _process: process,
+        })
+    }
+
+    pub fn public_key(&self) -> [u8; 32] {
+        self.public_key
+    }
+
+    /// When the laptop's last handshake was completed, as the gateway tells it (whole seconds since 1970).
+    pub fn latest_handshake(&self, world: &World) -> Result<Option<Duration>> {
+        let told = world
+            .gateway
+            .sh(&format!("wg show {DEVICE} latest-handshakes"))?;
+        let seconds: u64 = told
+            .split_whitespace()
+            .nth(1)
+            .context("wg show names no peer")?
+            .parse()?;
+        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
+    }
+}

@@ -1,0 +1,221 @@
+//! The internal servers: a web page that names who it sees, an echo, and the beacon.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection};
+
+use crate::netns::Netns;
+use crate::world::{BEACON, World};
+
+/// Ports of the internal server besides the web's 80.
+const ECHO: u16 = 7;
+const DISCARD: u16 = 9;
+
+/// Starts the web page, the echo and the discard service; they last as long as the process.
+pub fn start(world: &World) -> Result<()> {
+    serve(
+        &world.servers,
+        SocketAddr::new([0; 16].into(), 80),
+        |stream| {
+            let _ = greet(stream);
+        },
+    )?;
+    serve(
+        &world.servers,
+        SocketAddr::new([0; 16].into(), ECHO),
+        |mut stream| {
+            let _ = stream
+                .try_clone()
+                .and_then(|mut back| std::io::copy(&mut stream, &mut back));
+        },
+    )?;
+    // Takes datagrams and never answers: without it, each would come back as an ICMP error.
+    let discard = world.servers.run(|| UdpSocket::bind(("::", DISCARD)))?;
+    thread::spawn(move || while discard.recv_from(&mut [0; 64]).is_ok() {});
+    Ok(())
+}
+
+/// The internal web page, fetched from a network; gives the address that the server saw.
+pub fn fetch(from: &Netns, web: IpAddr, deadline: Duration) -> Result<IpAddr> {
+    from.run(|| {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(web, 80), deadline)?;
+        stream.set_read_timeout(Some(deadline))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: intranet\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        ensure!(page.starts_with("HTTP/1.1 200 "), "{page}");
+        let seen = page
+            .split("<b>")
+            .nth(1)
+            .and_then(|rest| rest.split("</b>").next())
+            .context("it names nobody")?;
+        Ok(seen.parse()?)
+    })
+}
+
+/// An open connection to the echo service: it lives on, or it does not.
+pub struct Conversation(BufReader<TcpStream>);
+
+impl Conversation {
+    pub fn open(from: &Netns, server: IpAddr) -> Result<Conversation> {
+        let stream = from.run(|| {
+            TcpStream::connect_timeout(&SocketAddr::new(server, ECHO), Duration::from_secs(5))
+        })?;
+        stream.set_nodelay(true)?;
+        Ok(Conversation(BufReader::new(stream)))
+    }
+
+    /// Says something and hears it back within `deadline`.
+    pub fn say(&mut self, line: &str, deadline: Duration) -> Result<()> {
+        self.0.get_ref().set_read_timeout(Some(deadline))?;
+        writeln!(self.0.get_mut(), "{line}")?;
+        let mut heard = String::new();
+        self.0.read_line(&mut heard)?;
+        ensure!(heard.trim_end() == line, "said {line}, heard {heard}");
+        Ok(())
+    }
+}
+
+/// A continuous stream of datagrams to the discard service, until it is dropped.
+pub struct Stream {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Stream {
+    pub const PORT: u16 = DISCARD;
+
+    pub fn start(from: &Netns, to: IpAddr, every: Duration) -> Result<Stream> {
+        let wildcard: IpAddr = if to.is_ipv4() {
+            [0; 4].into()
+        } else {
+            [0; 16].into()
+        };
+        let socket = from.run(|| UdpSocket::bind((wildcard, 0)))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // Refusals are expected while the tunnel is shut: the point is to keep trying.
+                    let _ = socket.send_to(b"stream", (to, DISCARD));
+                    thread::sleep(every);
+                }
+            }
+        });
+        Ok(Stream {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The proof of being inside: a TLS 1.3 server with a key of its own.
+pub struct Beacon {
+    pin: String,
+    greeted: Arc<AtomicUsize>,
+}
+
+impl Beacon {
+    /// Starts a beacon with a new key at the address where the policy expects it.
+    pub fn start(servers: &Netns) -> Result<Beacon> {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let certificate =
+            rcgen::CertificateParams::new(vec!["beacon".to_owned()])?.self_signed(&key)?;
+        let digest = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            &rcgen::PublicKeyData::subject_public_key_info(&key),
+        );
+        let pin = format!("sha256:{}", STANDARD.encode(digest));
+
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )?;
+        let config = Arc::new(config);
+        let greeted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&greeted);
+        serve(servers, BEACON, move |mut stream| {
+            let Ok(mut tls) = ServerConnection::new(Arc::clone(&config)) else {
+                return;
+            };
+            while tls.is_handshaking() {
+                if tls.complete_io(&mut stream).is_err() {
+                    return;
+                }
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+            // Until the prober hangs up.
+            let _ = tls.complete_io(&mut stream);
+        })?;
+        Ok(Beacon { pin, greeted })
+    }
+
+    /// The pin of its key, as a policy writes it.
+    pub fn pin(&self) -> &str {
+        &self.pin
+    }
+
+    /// How many handshakes it has completed.
+    pub fn greeted(&self) -> usize {
+        self.greeted.load(Ordering::Relaxed)
+    }
+}
+
+/// Answers each connection on a thread of its own, for as long as the process lives.
+fn serve(
+    netns: &Netns,
+    at: SocketAddr,
+    answer: impl Fn(TcpStream) + Send + Sync + 'static,
+) -> Result<()> {
+    let listener = netns
+        .run(|| TcpListener::bind(at))
+        .with_context(|| format!("listen at {at} in {}", netns.name()))?;
+    let answer = Arc::new(answer);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            thread::spawn(move || answer(stream));
+        }
+    });
+    Ok(())
+}
+
+/// One web page, whatever was asked for.
+fn greet(stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let visitor = stream.peer_addr()?.ip().to_canonical();
+    let mut request = BufReader::new(stream);
+    let mut line = String::new();
+    while request.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let page = format!("<h1>The town's intranet</h1>\n<p>Good day. You are <b>{visitor}</b></p>\n");
+    write!(
+        request.get_mut(),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+        page.len()
+    )
+}
