@@ -70,6 +70,9 @@ pub enum Error {
     #[error("the card computed an all-zero secret")]
     ZeroSecret,
 
+    /// The card gives no answer to reset: upside down, dirty, or no chip card.
+    #[error("the card does not respond; is it the right way round?")]
+    Mute,
     /// Card, reader or another program did not let go in time. The answer, if one comes, is ignored.
     #[error("the card did not answer in time")]
     Timeout,
@@ -78,5 +81,43 @@ pub enum Error {
     Busy,
     /// PC/SC service or reader failed.
     #[error("the smart card service failed: {0}")]
-    Service(#[from] pcsc::Error),
+    Service(pcsc::Error),
+}
+
+impl Error {
+    /// The card is what it is: looking again would show the same.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::NoApplet | Self::NoKey | Self::NotX25519 | Self::HashedPin | Self::OtherCard { .. } => true,
+            Self::Gone | Self::Locked | Self::WrongPin { .. } | Self::OneTryLeft | Self::Blocked => false,
+            Self::PinLength { .. } | Self::Refused { .. } | Self::Nonsense { .. } | Self::ZeroSecret => false,
+            Self::Mute | Self::Timeout | Self::Busy | Self::Service(_) => false,
+        }
+    }
+
+    /// After this it is not certain that the same card is still there and works.
+    pub(crate) fn casts_doubt(&self) -> bool {
+        match self {
+            Self::Locked | Self::WrongPin { .. } | Self::OneTryLeft | Self::Blocked | Self::PinLength { .. } => false,
+            Self::ZeroSecret | Self::Timeout => false,
+            Self::NoApplet | Self::NoKey | Self::NotX25519 | Self::HashedPin | Self::OtherCard { .. } => true,
+            Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => true,
+            Self::Service(_) => true,
+        }
+    }
+}
+
+/// What a failed PC/SC call means for the card.
+impl From<pcsc::Error> for Error {
+    fn from(error: pcsc::Error) -> Self {
+        match error {
+            // pcsc-lite calls it "not transacted" when the reader got no answer from the card: one that has just been
+            // pulled, before the reader's own poll notices, or one with bad contacts
+            pcsc::Error::NoSmartcard | pcsc::Error::RemovedCard | pcsc::Error::NotTransacted => Self::Gone,
+            pcsc::Error::UnknownReader | pcsc::Error::ReaderUnavailable | pcsc::Error::NoReadersAvailable => Self::Gone,
+            pcsc::Error::UnresponsiveCard | pcsc::Error::UnpoweredCard | pcsc::Error::UnsupportedCard => Self::Mute,
+            pcsc::Error::SharingViolation => Self::Busy,
+            other => Self::Service(other),
+        }
+    }
 }

@@ -3,18 +3,23 @@
 //! The WireGuard static key lives on the card, which computes the Diffie-Hellman of each handshake. Two halves:
 //!
 //! - Pure: [`apdu`], [`tlv`] and [`openpgp`] speak to a card through [`apdu::Transmit`]; `desk` decides which card
-//!   serves which request, and when a call has hung. No I/O, no clock, no threads.
+//!   serves which request, and what a hang means. No I/O, no clock, no threads.
 //! - Edge: `watcher` waits for cards to come and go, `operator` holds the connection to one card, and [`start`] ties
 //!   them to the desk. A PC/SC call may block without limit, so every thread that makes one can be abandoned.
 //!
 //! Requests go in by [`Cards::send`], everything that happened comes out as an [`Event`].
 
 pub mod apdu;
+mod desk;
 mod error;
 pub mod openpgp;
+mod operator;
 mod pin;
+#[cfg(test)]
+mod script;
 mod secret;
 pub mod tlv;
+mod watcher;
 mod worker;
 
 pub use error::Error;
@@ -101,7 +106,8 @@ pub enum Event {
         /// What the service's library said.
         reason: Error,
     },
-    /// The card that is to be served is here, with a usable key.
+    /// The card that is to be served is here, with a usable key. May follow `Unusable` without a removal, when a later look
+    /// at the same card went well.
     Inserted {
         /// PC/SC name of the reader.
         reader: String,
@@ -115,7 +121,8 @@ pub enum Event {
         /// Why, for the user.
         reason: Error,
     },
-    /// The card left its reader (or the reader left, or the service). Comes once for each `Inserted` or `Unusable` card.
+    /// The card left its reader, or the reader or the service left, or the card answers no more as if it had left. Comes
+    /// once for each card that was `Inserted` or `Unusable`.
     Removed {
         /// PC/SC name of the reader.
         reader: String,

@@ -1,16 +1,21 @@
 //! The result of a Diffie-Hellman on the card: wiped when dropped, and never printed.
 
+use crate::Error;
 use zeroize::Zeroizing;
 
-/// X25519 output, 32 bytes. Without `Debug`, so that it cannot reach a log.
+/// X25519 output, 32 bytes, never all zeros. Without `Debug`, so that it cannot reach a log.
 pub struct SharedSecret(Zeroizing<[u8; 32]>);
 
 impl SharedSecret {
-    /// Takes the card's answer; all zeros (a peer key of small order) is no secret and gives `None`.
-    pub(crate) fn new(bytes: [u8; 32]) -> Option<Self> {
-        let secret = Self(Zeroizing::new(bytes));
-        let any = secret.0.iter().fold(0, |any, byte| any | byte);
-        (any != 0).then_some(secret)
+    /// Takes the card's answer, `None` if that is not 32 bytes. Cards answer zeros to a key of small order, and the caller
+    /// must not take them for a secret (RFC 7748, 6.1).
+    ///
+    /// # Errors
+    /// [`Error::ZeroSecret`].
+    pub(crate) fn from_answer(answer: &[u8]) -> Option<Result<Self, Error>> {
+        let bytes = Zeroizing::new(<[u8; 32]>::try_from(answer).ok()?);
+        let any = bytes.iter().fold(0, |any, byte| any | byte);
+        Some(if any == 0 { Err(Error::ZeroSecret) } else { Ok(Self(bytes)) })
     }
 
     /// The 32 bytes, little-endian as in RFC 7748.

@@ -1,7 +1,34 @@
-//! The card worker's handle and threads: requests in, events out.
+//! The card worker's threads: requests in, events out.
+//!
+//! One thread runs the desk and is the only one that tells events. The watcher and each operator have their own, since
+//! they block inside PC/SC; none of them is ever waited for without a limit.
 
-use crate::{Binding, Command, Event, Op};
-use std::time::Duration;
+use crate::desk::{Answer, Desk, Input, Output, Seat, Task};
+use crate::operator::Operator;
+use crate::{Binding, Command, Error, Event, Op, watcher};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long [`Cards::stop`] waits for operators to let go of their cards.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Enough for PC/SC; the default of 2 MiB is address space that each hung thread would keep.
+const STACK: usize = 256 * 1024;
+
+/// The running worker. Dropping it stops it.
+pub struct Cards {
+    to_desk: Sender<Message>,
+    desk: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Input(Input),
+    Stop,
+}
 
 /// Starts the worker. `events` is called from one thread, in order, and should only pass the event on.
 ///
@@ -9,25 +36,128 @@ use std::time::Duration;
 ///
 /// # Errors
 /// When the host gives no threads.
-pub fn start(binding: Binding, events: impl FnMut(Event) + Send + 'static) -> std::io::Result<Cards> {
-    let _ = (binding, events);
-    Ok(Cards {})
+pub fn start(binding: Binding, events: impl FnMut(Event) + Send + 'static) -> io::Result<Cards> {
+    let (to_desk, inbox) = mpsc::channel();
+    let shell = Shell { to_desk: to_desk.clone(), operators: Operators::default(), events };
+    let desk = thread("card desk", move || shell.run(Desk::new(binding), &inbox))?;
+    let reports = to_desk.clone();
+    // never joined: it may sleep in PC/SC for ever, holds no card, and ends with its next report or the process
+    thread("card watcher", move || watcher::watch(|input| reports.send(Message::Input(input)).is_ok()))?;
+    Ok(Cards { to_desk, desk: Some(desk) })
 }
-
-/// The handle of the running worker.
-pub struct Cards {}
 
 impl Cards {
     /// Hands in a request; never blocks. It is answered exactly once, with `Timeout` when `timeout` has passed.
     pub fn send(&self, op: Op, command: Command, timeout: Duration) {
-        let _ = (op, command, timeout);
+        let input = Input::Requested { op, command, deadline: Instant::now() + timeout };
+        // the desk lives as long as this handle
+        let _ = self.to_desk.send(Message::Input(input));
     }
 
-    /// Serves another binding from now on: looks at all cards anew.
-    pub fn bind(&self, binding: Binding) {
-        let _ = binding;
-    }
-
-    /// Lets go of the cards, without resetting them under other programs. Waits at most about a second.
+    /// Lets go of the cards, without resetting them under other programs. Requests in hand stay unanswered. Takes at most
+    /// about a second, however PC/SC may hang.
     pub fn stop(self) {}
+}
+
+impl Drop for Cards {
+    fn drop(&mut self) {
+        let _ = self.to_desk.send(Message::Stop);
+        if let Some(desk) = self.desk.take() {
+            // a panic in there has been reported by the panic hook
+            let _ = desk.join();
+        }
+    }
+}
+
+/// Carries out what the desk says.
+struct Shell<E> {
+    to_desk: Sender<Message>,
+    operators: Operators,
+    events: E,
+}
+
+impl<E: FnMut(Event)> Shell<E> {
+    fn run(mut self, mut desk: Desk, inbox: &Receiver<Message>) {
+        loop {
+            let message = match desk.deadline() {
+                Some(deadline) => inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())),
+                None => inbox.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
+            };
+            let input = match message {
+                Ok(Message::Input(input)) => input,
+                Err(RecvTimeoutError::Timeout) => Input::DeadlineReached,
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+            };
+            for output in desk.handle(input, Instant::now()) {
+                match output {
+                    Output::Tell(event) => (self.events)(event),
+                    Output::Seat { seat, reader } => self.operators.seat(seat, reader, &self.to_desk),
+                    Output::Assign { seat, task, deadline } => self.operators.assign(seat, task, deadline),
+                    Output::Dismiss { seat } => self.operators.dismiss(seat),
+                }
+            }
+        }
+        self.operators.farewell();
+    }
+}
+
+/// The operators' threads. One that was dismissed ends when PC/SC lets go of it.
+struct Operators {
+    tasks: BTreeMap<Seat, Sender<(Task, Option<Instant>)>>,
+    /// Each thread has a clone of the sender; when all are gone, so are the threads.
+    alive: (Sender<Infallible>, Receiver<Infallible>),
+}
+
+impl Operators {
+    fn seat(&mut self, seat: Seat, reader: String, to_desk: &Sender<Message>) {
+        let (tasks, mine) = mpsc::channel::<(Task, Option<Instant>)>();
+        let (alive, to_desk) = (self.alive.0.clone(), to_desk.clone());
+        let answer = move |answer| to_desk.send(Message::Input(Input::Answered { seat, answer }));
+        let refuse = answer.clone();
+        // PC/SC's own names have no zero inside
+        let name = CString::new(reader).unwrap_or_default();
+        let spawned = thread("card operator", move || {
+            let mut operator = Operator::new(name);
+            while let Ok((task, deadline)) = mine.recv() {
+                if answer(operator.perform(task, deadline)).is_err() {
+                    break;
+                }
+            }
+            drop(operator);
+            drop(alive);
+        });
+        match spawned {
+            Ok(_) => drop(self.tasks.insert(seat, tasks)),
+            Err(_) => drop(refuse(Answer::Look(Err(Error::Service(pcsc::Error::NoMemory))))),
+        }
+    }
+
+    fn assign(&self, seat: Seat, task: Task, deadline: Option<Instant>) {
+        if let Some(operator) = self.tasks.get(&seat) {
+            // only a thread that panicked is gone, and its request runs into its deadline
+            let _ = operator.send((task, deadline));
+        }
+    }
+
+    fn dismiss(&mut self, seat: Seat) {
+        self.tasks.remove(&seat);
+    }
+
+    /// Waits until all have let go, but not for those that hang.
+    fn farewell(self) {
+        drop(self.tasks);
+        let (mine, alive) = self.alive;
+        drop(mine);
+        let _ = alive.recv_timeout(FAREWELL);
+    }
+}
+
+impl Default for Operators {
+    fn default() -> Self {
+        Self { tasks: BTreeMap::new(), alive: mpsc::channel() }
+    }
+}
+
+fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body)
 }

@@ -1,0 +1,1 @@
+//! What callers can rely on, with a scripted watcher and scripted operators.
