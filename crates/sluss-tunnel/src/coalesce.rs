@@ -280,3 +280,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,15 +73,13 @@ impl Default for Received {
 
 /// A UDP socket, without blocking.
 pub trait Udp: Send + Sync {
-    /// How many datagrams one [`Udp::send`] takes now; 1 where the kernel or the path cannot segment.
-    fn max_segments(&self) -> usize;
-
-    /// Sends datagrams of `stride` bytes each, the last perhaps shorter, to one address.
+    /// Sends datagrams of `stride` bytes each, the last perhaps shorter, to one address: as many as one system call
+    /// takes, which is the first alone where the kernel or the path cannot segment. Returns how many bytes went.
     ///
     /// # Errors
-    /// `WouldBlock` if nothing was sent: wait until the socket is writable and send again. Any other: these are lost, as
-    /// on a network that is not there just now.
-    fn send(&self, to: SocketAddr, datagrams: &[u8], stride: usize) -> io::Result<()>;
+    /// `WouldBlock` if nothing was sent: wait until the socket is writable and send again. Any other: the network does not
+    /// take them, as when it is not there just now.
+    fn send(&self, to: SocketAddr, datagrams: &[u8], stride: usize) -> io::Result<usize>;
 
     /// Receives into the buffers, one run of datagrams each; describes them in `received`, and returns their number.
     ///

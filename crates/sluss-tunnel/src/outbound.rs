@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sluss_wg::{HEADER, NotSealed, Notice, Outbound, OutboundUpdate, Time};
 
-use crate::frame::{Header, MAX_FRAME};
+use crate::frame::{Header, MAX_FRAME, Malformed};
 use crate::inbound::Order;
 use crate::mailbox::Mailbox;
 use crate::packet::destination;
@@ -74,12 +74,12 @@ impl OutboundThread {
             Offload::None => (Header::PLAIN, frame),
             Offload::Tcp | Offload::TcpAndUdp => match Header::parse(frame) {
                 Ok(parsed) => parsed,
-                Err(_) => return Ok(self.sender.counters.unroutable.add(1)),
+                Err(Malformed) => return self.sender.refuse(),
             },
         };
         let peer = destination(packet).and_then(|address| self.outbound.route(address));
         let (Some(peer), Ok(mut segments)) = (peer, Segments::new(header, packet)) else {
-            return Ok(self.sender.counters.unroutable.add(1));
+            return self.sender.refuse();
         };
         let Some(mut lane) = self.outbound.lane(peer, now, notices) else {
             while let Some(length) = segments.next_len() {
@@ -146,11 +146,17 @@ pub(crate) struct Sender {
 impl Sender {
     /// Adds the datagram that lies behind the run, and sends the run first if they do not go together.
     fn add(&mut self, to: SocketAddr, length: usize) -> Result<(), Error> {
-        if !self.run.accepts(to, length, self.udp.max_segments()) {
+        if !self.run.accepts(to, length) {
             self.send()?;
             self.run.restart(length);
         }
         self.run.add(to, length);
+        Ok(())
+    }
+
+    /// Counts a packet that goes nowhere.
+    fn refuse(&self) -> Result<(), Error> {
+        self.counters.unroutable.add(1);
         Ok(())
     }
 
@@ -164,15 +170,17 @@ impl Sender {
 
     /// Sends the run. Waits for a full socket: it is emptied at the pace of the network, and TUN's queue waits with us.
     fn send(&mut self) -> Result<(), Error> {
-        while !self.mailbox.is_closed() {
-            let (to, datagrams, stride) = self.run.parts();
+        let (to, mut datagrams, stride) = self.run.parts();
+        while !datagrams.is_empty() && !self.mailbox.is_closed() {
             match self.udp.send(to, datagrams, stride) {
-                Ok(()) => break,
+                Ok(sent) => datagrams = &datagrams[sent..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait(Readiness::UdpWritable)?;
+                    self.waiter
+                        .wait(Readiness::UdpWritable, None)
+                        .map_err(Error::Wait)?;
                 }
                 Err(_) => {
-                    self.counters.unsent.add(self.run.count());
+                    self.counters.unsent.add(datagrams.len().div_ceil(stride));
                     break;
                 }
             }

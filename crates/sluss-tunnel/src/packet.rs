@@ -59,3 +59,6 @@ pub(crate) fn destination(packet: &[u8]) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -9,6 +9,9 @@ use crate::frame::MAX_PACKET;
 /// The most that one send takes: the payload of the largest UDP datagram over IPv4, which bounds a GSO send too.
 const MAX_BYTES: usize = 65_507;
 
+/// The most datagrams that Linux takes in one send (UDP_MAX_SEGMENTS).
+const MAX_SEGMENTS: usize = 64;
+
 /// Datagrams to one address, all `stride` long, the last perhaps shorter, as UDP segmentation wants them.
 ///
 /// A datagram is sealed behind the run first, and then either belongs to it or starts the next: so nobody needs to know
@@ -45,12 +48,12 @@ impl Run {
     }
 
     /// Whether a datagram of `length` to this address may join.
-    pub(crate) fn accepts(&self, to: SocketAddr, length: usize, max_segments: usize) -> bool {
+    pub(crate) fn accepts(&self, to: SocketAddr, length: usize) -> bool {
         self.count == 0
             || (!self.closed
                 && to == self.to
                 && length <= self.stride
-                && self.count < max_segments
+                && self.count < MAX_SEGMENTS
                 && self.length + length <= MAX_BYTES)
     }
 
@@ -68,10 +71,6 @@ impl Run {
     /// The run as [`crate::Udp::send`] takes it: where to, the bytes, the stride.
     pub(crate) fn parts(&self) -> (SocketAddr, &[u8], usize) {
         (self.to, &self.bytes[..self.length], self.stride)
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.count
     }
 
     /// Forgets the run; a datagram of `kept` bytes that lies behind it moves to the front of the room.

@@ -171,3 +171,6 @@ fn complete_checksum(packet: &mut [u8], partial: PartialChecksum) -> Result<(), 
     put(packet, field, sum);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
