@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
+use nix::{libc, setsockopt_impl, sockopt_impl};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use sluss_tunnel::{Received, Udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -22,7 +22,9 @@ pub struct UdpSocket {
     socket: Socket,
     state: UdpSocketState,
     dual_stack: bool,
-    /// Whether the kernel segments, on the path of today. quinn-udp's own note of it never comes back.
+    /// Whether the kernel has segmentation offload.
+    can_segment: bool,
+    /// Whether it also works on the path of today. quinn-udp's own note of that never comes back.
     segments: AtomicBool,
 }
 
@@ -43,8 +45,10 @@ impl UdpSocket {
             .map_err(Error::system("prepare the tunnel's socket"))?;
         allow_fragments(&socket, dual_stack)
             .map_err(Error::system("let the tunnel's datagrams be fragmented"))?;
+        let can_segment = state.max_gso_segments() > 1;
         Ok(UdpSocket {
-            segments: AtomicBool::new(state.max_gso_segments() > 1),
+            can_segment,
+            segments: AtomicBool::new(can_segment),
             socket,
             state,
             dual_stack,
@@ -89,11 +93,7 @@ impl Udp for UdpSocket {
         }
     }
 
-    fn recv(
-        &self,
-        buffers: &mut [IoSliceMut<'_>],
-        received: &mut [Received],
-    ) -> io::Result<usize> {
+    fn recv(&self, buffers: &mut [IoSliceMut<'_>], received: &mut [Received]) -> io::Result<usize> {
         let mut metas = [RecvMeta::default(); quinn_udp::BATCH_SIZE];
         let count = self
             .state
@@ -109,10 +109,7 @@ impl Udp for UdpSocket {
     }
 
     fn path_changed(&self) {
-        // `max_gso_segments` falls to 1 with the path of the moment, `gro_segments` tells of the kernel alone; both came
-        // with UDP offload, so the latter stands for what may be tried again.
-        self.segments
-            .store(self.state.gro_segments() > 1, Ordering::Relaxed);
+        self.segments.store(self.can_segment, Ordering::Relaxed);
     }
 }
 
@@ -159,10 +156,56 @@ fn enlarge_queues(socket: &Socket) {
     }
 }
 
-nix::setsockopt_impl!(
-    Ipv4PathMtuDiscovery,
+/// Undoes quinn-udp's "don't fragment". WireGuard's datagrams may be cut on a path narrower than the tunnel's MTU assumes.
+fn allow_fragments(socket: &Socket, dual_stack: bool) -> nix::Result<()> {
+    setsockopt(socket, Ipv4PathMtu, &libc::IP_PMTUDISC_DONT)?;
+    if dual_stack {
+        setsockopt(socket, Ipv6PathMtu, &libc::IPV6_PMTUDISC_DONT)?;
+        setsockopt(socket, sockopt::Ipv6DontFrag, &false)?;
+    }
+    Ok(())
+}
+
+sockopt_impl!(
+    /// What IPv4 does when a datagram is larger than the path's MTU (ip(7)).
+    Ipv4PathMtu,
+    SetOnly,
     libc::IPPROTO_IP,
     libc::IP_MTU_DISCOVER,
-    libc::c_int,
-    sockopt::SetStruct<'_, libc::c_int>
+    libc::c_int
 );
+
+sockopt_impl!(
+    /// What IPv6 does when a datagram is larger than the path's MTU (ipv6(7)).
+    Ipv6PathMtu,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_MTU_DISCOVER,
+    libc::c_int
+);
+
+/// What the kernel says when segments are larger than the path's MTU (they cannot be fragmented), or when the network
+/// card's driver cannot segment after all (udp(7), UDP_SEGMENT).
+fn cannot_segment(error: &io::Error) -> bool {
+    [Errno::EINVAL, Errno::EMSGSIZE, Errno::EIO]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+fn to_ipv6(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into(),
+        SocketAddr::V6(_) => address,
+    }
+}
+
+/// IPv4 as IPv4; the scope of a link-local address stays.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::from((ip, v6.port())),
+            None => SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into(),
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
