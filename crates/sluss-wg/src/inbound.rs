@@ -1,15 +1,29 @@
 //! The receiving half: finds the session, opens in place, refuses replays, and checks the packet's source address.
 
 use core::ops::Range;
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::{Notice, PeerId, Time};
+use crate::session::{Receiving, Stage, TRANSPORT};
+use crate::{AllowedIps, HEADER, Notice, PeerId, Time, Timing, packet};
 
 /// Owned by the thread that reads UDP. Made by [`crate::Device::new`].
-pub struct Inbound(());
+pub struct Inbound {
+    timing: Timing,
+    routes: Arc<AllowedIps>,
+    sessions: HashMap<u32, Box<Receiving>>,
+}
 
 /// A letter from control, for [`Inbound::apply`]. Opaque: it carries keys.
-pub struct InboundUpdate(());
+pub struct InboundUpdate(pub(crate) Letter);
+
+pub(crate) enum Letter {
+    Routes(Arc<AllowedIps>),
+    Session(Box<Receiving>),
+    /// The session with this index is over; its key is wiped.
+    Dropped(u32),
+}
 
 /// An authenticated transport message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +53,10 @@ pub enum Dropped {
 }
 
 impl Inbound {
+    pub(crate) fn new(timing: Timing) -> Self {
+        Self { timing, routes: Arc::default(), sessions: HashMap::new() }
+    }
+
     /// Opens one transport message (type 4) in place. Anything else belongs to [`crate::Input::Datagram`].
     ///
     /// # Errors
@@ -50,17 +68,62 @@ impl Inbound {
         now: Time,
         notices: &mut Vec<Notice>,
     ) -> Result<Opened, Dropped> {
-        let _ = (from, datagram, now, notices);
-        Err(Dropped::UnknownSession)
+        let size = datagram.len();
+        let (receiver, counter, body) = split(datagram).ok_or(Dropped::NotTransport)?;
+        let session = self.sessions.get_mut(&receiver).ok_or(Dropped::UnknownSession)?;
+        let peer = session.peer;
+        let opened = session.open(counter, body, now, &self.timing)?;
+
+        session.activity.received(size, now);
+        if opened.is_newest && session.seen_from != Some(from) {
+            session.seen_from = Some(from);
+            notices.push(Notice::Roamed { peer, from });
+        }
+        if session.stage == Stage::Unconfirmed {
+            session.stage = Stage::InUse;
+            notices.push(Notice::Confirmed { peer, receiver });
+        }
+        if session.is_due(now, &self.timing) {
+            session.stage = Stage::Rekeying;
+            notices.push(Notice::RekeyDue(peer));
+        }
+        if opened.len == 0 {
+            return Ok(Opened { peer, packet: HEADER..HEADER });
+        }
+        if session.activity.owes_reply(now) {
+            notices.push(Notice::Stirred(peer));
+        }
+        let (source, len) = packet::source_and_len(&body[..opened.len]).ok_or(Dropped::NotIp)?;
+        if self.routes.lookup(source) != Some(peer) {
+            return Err(Dropped::WrongSource);
+        }
+        Ok(Opened { peer, packet: HEADER..HEADER + len })
     }
 
     /// Carries out what control decided.
     pub fn apply(&mut self, update: InboundUpdate) {
-        let _ = update;
+        match update.0 {
+            Letter::Routes(routes) => self.routes = routes,
+            Letter::Session(session) => {
+                self.sessions.insert(session.session.index, session);
+            }
+            Letter::Dropped(index) => {
+                self.sessions.remove(&index);
+            }
+        }
     }
 }
 
 /// Whether a datagram is a transport message, and so [`Inbound::open`]'s.
 pub fn is_transport(datagram: &[u8]) -> bool {
-    datagram.starts_with(&[4, 0, 0, 0])
+    datagram.starts_with(&TRANSPORT)
+}
+
+/// Receiver index, counter, and ciphertext with tag (whitepaper 5.4.6).
+fn split(datagram: &mut [u8]) -> Option<(u32, u64, &mut [u8])> {
+    let (kind, rest) = datagram.split_first_chunk_mut::<4>()?;
+    let (receiver, rest) = rest.split_first_chunk_mut()?;
+    let (counter, body) = rest.split_first_chunk_mut()?;
+    let is_whole = *kind == TRANSPORT && body.len() >= crate::TAG;
+    is_whole.then_some((u32::from_le_bytes(*receiver), u64::from_le_bytes(*counter), body))
 }

@@ -24,6 +24,11 @@ impl PresharedKey {
         Self(bytes)
     }
 
+    /// What stands for no pre-shared key (whitepaper 5.2: Q is zero).
+    pub(crate) fn none() -> Self {
+        Self([0; 32])
+    }
+
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -24,18 +24,29 @@
 
 mod activity;
 mod allowed_ips;
+mod config;
+mod cookie;
+mod crypto;
 mod device;
+mod exchange;
 mod inbound;
 mod key;
+mod load;
 mod message;
+mod noise;
 mod outbound;
+mod packet;
+mod peer;
+mod replay;
+mod session;
 mod time;
+mod turn;
 
 pub use activity::Notice;
 pub use allowed_ips::AllowedIps;
-pub use device::{
-    Config, Deadline, Device, DhId, Error, Event, Input, Output, PeerConfig, PeerId, PeerStatus, Reason, Respond, Role, Sink,
-};
+pub use config::{Config, Error, PeerConfig, Respond};
+pub use device::Device;
+pub use exchange::{Deadline, DhId, Event, Input, Output, PeerId, PeerStatus, Reason, Role, Sink};
 pub use inbound::{Dropped, Inbound, InboundUpdate, Opened, is_transport};
 pub use key::{DhError, PresharedKey, PublicKey, SharedSecret, SoftwareKey};
 pub use message::Datagram;

@@ -1,15 +1,40 @@
 //! The sending half: routes a packet to a peer, seals it in place, and keeps it while there is no session.
 
-use core::marker::PhantomData;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use crate::{Notice, PeerId, Time};
+use crate::activity::Activity;
+use crate::session::Sending;
+use crate::{AllowedIps, HEADER, Notice, PeerId, TAG, Time, Timing, packet};
+
+/// Packets that wait for a session at most, per peer; then the oldest goes.
+const STAGED: usize = 128;
 
 /// Owned by the thread that reads TUN. Made by [`crate::Device::new`].
-pub struct Outbound(());
+pub struct Outbound {
+    timing: Timing,
+    mtu: usize,
+    routes: Arc<AllowedIps>,
+    peers: BTreeMap<PeerId, Road>,
+}
 
 /// A letter from control, for [`Outbound::apply`]. Opaque: it carries keys.
-pub struct OutboundUpdate(());
+pub struct OutboundUpdate(pub(crate) Letter);
+
+pub(crate) enum Letter {
+    Peer { peer: PeerId, activity: Arc<Activity> },
+    Removed(PeerId),
+    Routes(Arc<AllowedIps>),
+    Endpoint { peer: PeerId, to: SocketAddr },
+    /// From now on this session seals. `confirm`: the peer waits for a first packet on it, so send one in any case.
+    Session { peer: PeerId, sending: Box<Sending>, confirm: bool },
+    Keepalive(PeerId),
+    /// No session came. Staged packets are dropped, and the next one asks again.
+    GaveUp(PeerId),
+    /// The session's key is wiped, and with it what waits.
+    Wipe(PeerId),
+}
 
 /// A datagram that lies ready in the front of the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +58,14 @@ pub enum NotSealed {
     NoRoom,
 }
 
-/// One peer's way out for the length of a batch: its session, with room for more counters, and its endpoint.
-pub struct Lane<'a>(PhantomData<&'a mut Outbound>);
-
 impl Outbound {
+    pub(crate) fn new(timing: Timing, mtu: u16) -> Self {
+        Self { timing, mtu: mtu.into(), routes: Arc::default(), peers: BTreeMap::new() }
+    }
+
     /// The peer that owns the destination address.
     pub fn route(&self, destination: IpAddr) -> Option<PeerId> {
-        let _ = destination;
-        None
+        self.routes.lookup(destination)
     }
 
     /// The way to `peer`, if there is a session that may send. Decides everything that is the same for a whole batch:
@@ -48,13 +73,27 @@ impl Outbound {
     ///
     /// `None` if packets must wait: hand them to [`Outbound::stage`].
     pub fn lane(&mut self, peer: PeerId, now: Time, notices: &mut Vec<Notice>) -> Option<Lane<'_>> {
-        let _ = (peer, now, notices);
-        None
+        let timing = &self.timing;
+        let road = self.peers.get_mut(&peer)?;
+        let (Some(to), true) = (road.to, road.is_open(now, timing)) else {
+            road.ask(Notice::SessionWanted(peer), now, timing, notices);
+            return None;
+        };
+        if road.sending.as_ref().is_some_and(|sending| sending.is_due(now, timing)) {
+            road.ask(Notice::RekeyDue(peer), now, timing, notices);
+        }
+        if road.activity.awaits_reply(now) {
+            notices.push(Notice::Stirred(peer));
+        }
+        let Road { sending, staged, activity, .. } = road;
+        Some(Lane { peer, to, now, sending: sending.as_mut()?, staged, activity, mtu: self.mtu, timing })
     }
 
     /// Keeps a copy of an IP packet until there is a session; of more than 128 the oldest is dropped.
     pub fn stage(&mut self, peer: PeerId, packet: &[u8]) {
-        let _ = (peer, packet);
+        if let Some(road) = self.peers.get_mut(&peer) {
+            stage(&mut road.staged, packet);
+        }
     }
 
     /// Routes, seals or stages one packet: [`Outbound::route`], [`Outbound::lane`] and [`Lane::seal`] in one, for callers
@@ -63,8 +102,16 @@ impl Outbound {
     /// # Errors
     /// Says what became of the packet instead.
     pub fn seal(&mut self, buffer: &mut [u8], len: usize, now: Time, notices: &mut Vec<Notice>) -> Result<Sealed, NotSealed> {
-        let _ = (buffer, len, now, notices);
-        Err(NotSealed::NoRoute)
+        let packet = buffer.get(HEADER..).and_then(|rest| rest.get(..len)).ok_or(NotSealed::NoRoom)?;
+        let destination = packet::destination(packet).ok_or(NotSealed::NotIp)?;
+        let peer = self.route(destination).ok_or(NotSealed::NoRoute)?;
+        match self.lane(peer, now, notices) {
+            Some(mut lane) => Ok(Sealed { peer, to: lane.to(), len: lane.seal(buffer, len)? }),
+            None => {
+                self.stage(peer, packet);
+                Err(NotSealed::Staged(peer))
+            }
+        }
     }
 
     /// Carries out what control decided, and hands each datagram that this sets free (staged packets, keepalives) to `send`.
@@ -75,19 +122,142 @@ impl Outbound {
         notices: &mut Vec<Notice>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let _ = (update, now, notices, send);
+        match update.0 {
+            Letter::Peer { peer, activity } => {
+                self.peers.insert(peer, Road { to: None, sending: None, staged: VecDeque::new(), asked: None, activity });
+            }
+            Letter::Removed(peer) => {
+                self.peers.remove(&peer);
+            }
+            Letter::Routes(routes) => self.routes = routes,
+            Letter::Endpoint { peer, to } => self.with_road(peer, |road| road.to = Some(to)),
+            Letter::Session { peer, sending, confirm } => {
+                self.with_road(peer, |road| {
+                    road.sending = Some(sending);
+                    road.asked = None;
+                });
+                let is_first_sent = self.release(peer, now, notices, send);
+                if confirm && !is_first_sent {
+                    self.keepalive(peer, now, notices, send);
+                }
+            }
+            Letter::Keepalive(peer) => self.keepalive(peer, now, notices, send),
+            Letter::GaveUp(peer) => self.with_road(peer, |road| {
+                road.staged.clear();
+                road.asked = None;
+            }),
+            Letter::Wipe(peer) => self.with_road(peer, |road| {
+                road.sending = None;
+                road.staged.clear();
+                road.asked = None;
+            }),
+        }
     }
 
     /// The tunnel's MTU, beyond which padding never reaches.
     pub fn set_mtu(&mut self, mtu: u16) {
-        let _ = mtu;
+        self.mtu = mtu.into();
     }
+
+    fn with_road(&mut self, peer: PeerId, act: impl FnOnce(&mut Road)) {
+        if let Some(road) = self.peers.get_mut(&peer) {
+            act(road);
+        }
+    }
+
+    /// Sends what was staged; says whether anything was.
+    fn release(
+        &mut self,
+        peer: PeerId,
+        now: Time,
+        notices: &mut Vec<Notice>,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) -> bool {
+        let Some(road) = self.peers.get_mut(&peer).filter(|road| !road.staged.is_empty()) else { return false };
+        let waiting = core::mem::take(&mut road.staged);
+        let Some(mut lane) = self.lane(peer, now, notices) else {
+            self.with_road(peer, |road| road.staged = waiting);
+            return false;
+        };
+        let mut buffer = Vec::new();
+        for packet in waiting {
+            buffer.clear();
+            buffer.resize(HEADER, 0);
+            buffer.extend_from_slice(&packet);
+            buffer.resize(HEADER + packet.len() + crate::TAIL, 0);
+            if let Ok(len) = lane.seal(&mut buffer, packet.len()) {
+                send(lane.to(), &buffer[..len]);
+            }
+        }
+        true
+    }
+
+    /// Sends an empty packet: proof of life, of address, and of a new session (whitepaper 6.5). Nobody answers it.
+    fn keepalive(
+        &mut self,
+        peer: PeerId,
+        now: Time,
+        notices: &mut Vec<Notice>,
+        send: &mut impl FnMut(SocketAddr, &[u8]),
+    ) {
+        let Some(road) = self.peers.get_mut(&peer) else { return };
+        let (Some(to), true) = (road.to, road.is_open(now, &self.timing)) else {
+            return road.ask(Notice::SessionWanted(peer), now, &self.timing, notices);
+        };
+        let mut datagram = [0; HEADER + TAG];
+        if road.sending.as_mut().is_some_and(|sending| sending.seal(&mut datagram, &self.timing)) {
+            road.activity.sent(datagram.len(), now);
+            send(to, &datagram);
+        }
+    }
+}
+
+/// The way to one peer.
+struct Road {
+    to: Option<SocketAddr>,
+    sending: Option<Box<Sending>>,
+    staged: VecDeque<Vec<u8>>,
+    /// When control was last asked for a session. Asking again later makes up for whatever went wrong.
+    asked: Option<Time>,
+    activity: Arc<Activity>,
+}
+
+impl Road {
+    fn is_open(&self, now: Time, timing: &Timing) -> bool {
+        self.sending.as_ref().is_some_and(|sending| sending.is_usable(now, timing))
+    }
+
+    fn ask(&mut self, notice: Notice, now: Time, timing: &Timing, notices: &mut Vec<Notice>) {
+        if self.asked.is_none_or(|asked| now.saturating_since(asked) >= timing.rekey_timeout) {
+            self.asked = Some(now);
+            notices.push(notice);
+        }
+    }
+}
+
+fn stage(staged: &mut VecDeque<Vec<u8>>, packet: &[u8]) {
+    if staged.len() >= STAGED {
+        staged.pop_front();
+    }
+    staged.push_back(packet.to_vec());
+}
+
+/// One peer's way out for the length of a batch: its endpoint, and its session with room for more counters.
+pub struct Lane<'a> {
+    peer: PeerId,
+    to: SocketAddr,
+    now: Time,
+    mtu: usize,
+    timing: &'a Timing,
+    sending: &'a mut Sending,
+    staged: &'a mut VecDeque<Vec<u8>>,
+    activity: &'a Activity,
 }
 
 impl Lane<'_> {
     /// Where this peer's datagrams go.
     pub fn to(&self) -> SocketAddr {
-        SocketAddr::from(([0, 0, 0, 0], 0))
+        self.to
     }
 
     /// Seals the packet in `buffer[HEADER..HEADER + len]` in place; the datagram is then `buffer[..returned]`.
@@ -97,7 +267,16 @@ impl Lane<'_> {
     /// [`NotSealed::NoRoom`] if padding and tag do not fit, [`NotSealed::Staged`] if the session ran out of counters
     /// (the packet was kept).
     pub fn seal(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, NotSealed> {
-        let _ = (buffer, len);
-        Err(NotSealed::NoRoom)
+        // P' := P || 0..., up to a multiple of 16, but not beyond the MTU (whitepaper 5.4.6)
+        let padded = len.next_multiple_of(16).min(self.mtu.max(len));
+        let end = HEADER + padded + TAG;
+        let datagram = buffer.get_mut(..end).ok_or(NotSealed::NoRoom)?;
+        datagram[HEADER + len..].fill(0);
+        if !self.sending.seal(datagram, self.timing) {
+            stage(self.staged, &datagram[HEADER..HEADER + len]);
+            return Err(NotSealed::Staged(self.peer));
+        }
+        self.activity.sent(end, self.now);
+        Ok(end)
     }
 }

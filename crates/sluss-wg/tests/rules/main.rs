@@ -1,0 +1,10 @@
+//! The rules of the whitepaper and of `DESIGN` 3, each seen from outside: datagrams, requests to the key's holder, deadlines.
+
+mod cookies;
+mod hostile;
+mod initiator;
+mod many;
+mod paths;
+mod responder;
+mod rig;
+mod timers;
