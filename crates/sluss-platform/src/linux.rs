@@ -5,10 +5,17 @@ mod fence;
 pub mod files;
 mod host;
 pub mod links;
+pub mod logind;
 pub mod net;
 mod netlink;
 pub mod process;
 mod routes;
+mod tun;
 mod tun_link;
+mod udp;
+mod wait;
 
 pub use host::Host;
+pub use tun::TunDevice;
+pub use udp::UdpSocket;
+pub use wait::tunnel_io;
