@@ -1,3 +1,80 @@
-//! The daemon: a pure engine and the one async loop that carries out what it says.
+//! `slussd`: reads policy and binding, and runs the daemon.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use sluss_platform::{files, process};
+use sluss_policy::{DeviceBinding, Policy, PolicyError, Source};
+use slussd::daemon::{self, Settings};
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+/// The Sluss VPN client daemon.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The policy; further parts are read from the directory beside it that ends in .d
+    #[arg(long, default_value = "/etc/sluss/policy.toml")]
+    policy: PathBuf,
+    /// Where the daemon keeps what belongs to this laptop
+    #[arg(long, default_value = "/var/lib/sluss")]
+    state_dir: PathBuf,
+    /// Where the daemon listens for the command
+    #[arg(long, default_value = sluss_ipc::SOCKET_PATH)]
+    socket: PathBuf,
+    /// What goes to the log: error, warn, info, debug or trace
+    #[arg(long, default_value = "info")]
+    log: EnvFilter,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    tracing_subscriber::fmt().with_env_filter(args.log).with_writer(std::io::stderr).init();
+    match start(args.policy, args.state_dir, args.socket) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result<()> {
+    process::harden()?;
+    let sources = files::read_policy(&policy).context("there is no policy to follow")?;
+    let named: Vec<(String, String)> =
+        sources.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();
+    let sources: Vec<Source<'_>> = named.iter().map(|(file, text)| Source { file, text }).collect();
+    let settings = Settings {
+        policy: Policy::parse(&sources).map_err(|errors| mistakes(&errors))?,
+        policy_files: named.iter().map(|(file, _)| file.clone()).collect(),
+        binding: binding(&state_dir)?,
+        state_dir,
+        socket,
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the host cannot wait for events")?
+        .block_on(daemon::run(settings))
+}
+
+/// None if the laptop is not enrolled yet. A binding that is there and wrong is an error: somebody must look.
+fn binding(state_dir: &std::path::Path) -> anyhow::Result<Option<DeviceBinding>> {
+    let path = state_dir.join("device.toml");
+    if !path.exists() {
+        tracing::warn!(file = %path.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
+        return Ok(None);
+    }
+    let text = Zeroizing::new(files::read_trusted(&path)?);
+    let file = path.display().to_string();
+    let binding = DeviceBinding::parse(Source { file: &file, text: &text }).map_err(|errors| mistakes(&errors))?;
+    Ok(Some(binding))
+}
+
+fn mistakes(errors: &[PolicyError]) -> anyhow::Error {
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("{}", lines.join("\n"))
+}

@@ -8,7 +8,7 @@ use std::sync::{
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
-use zbus::zvariant::OwnedObjectPath;
+use zbus::OwnedObjectPath;
 
 /// What logind said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,6 @@ async fn owner(bus: &zbus::Connection, session: OwnedObjectPath) -> Option<u32> 
     if session.as_str() == "/" {
         return None;
     }
-    let session = SessionProxy::builder(bus).path(session).ok()?.build().await.ok()?;
+    let session = SessionProxy::builder(bus).path(session).build().await.ok()?;
     session.user().await.ok().map(|(uid, _)| uid)
 }

@@ -1,0 +1,259 @@
+//! The supervisor's state in the words of the IPC contract.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sluss_ipc as ipc;
+use sluss_policy::Policy;
+use sluss_supervisor as sup;
+
+use super::Engine;
+
+/// What the engine itself does not know when it is asked for its status.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    pub traffic: Option<ipc::Traffic>,
+    /// The endpoint in use, if the tunnel is there.
+    pub endpoint: Option<std::net::SocketAddr>,
+}
+
+impl Engine {
+    pub fn status(&self, figures: Figures, now: sup::Time) -> ipc::Status {
+        let state = &self.state;
+        let age = |at: sup::Time| millis(now.since(at));
+        ipc::Status {
+            schema: ipc::SCHEMA,
+            location: location(state),
+            location_age_ms: match state.location {
+                sup::Location::Inside(sup::Verified { since, .. }) | sup::Location::Outside { since, .. } => Some(age(since)),
+                sup::Location::Offline
+                | sup::Location::Asleep { .. }
+                | sup::Location::Settling { .. }
+                | sup::Location::Probing { .. } => None,
+            },
+            key: self.key(),
+            tunnel: tunnel(state),
+            intent: match state.intent {
+                sup::Intent::Automatic => ipc::Intent::Automatic,
+                sup::Intent::Stopped => ipc::Intent::Stopped,
+            },
+            host: host(&state.host),
+            gateway: Some(gateway(&self.policy, figures)),
+            card: self.card(),
+            traffic: figures.traffic,
+            evidence: state.evidence.iter().map(|evidence| ipc::Evidence {
+                link: evidence.link.name.clone(),
+                beacon: evidence.beacon.clone(),
+                outcome: outcome(evidence.outcome),
+                age_ms: age(evidence.at),
+            }).collect(),
+            deadline: state.deadline().map(|deadline| ipc::Deadline {
+                in_ms: millis(deadline.at.since(now)),
+                reason: reason(deadline.reason),
+            }),
+            warnings: warnings(state),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Readers and cards: what `sluss card` shows.
+    pub(super) fn card_report(&self) -> ipc::CardReport {
+        let usable = self.cards.inserted.as_ref().map(|(reader, card)| ipc::Reader {
+            name: reader.clone(),
+            card: ipc::ReaderCard::Usable {
+                kind: match card.kind {
+                    sluss_card::CardKind::OpenPgp => "OpenPGP".to_owned(),
+                },
+                serial: card.serial.clone(),
+                public_key: BASE64.encode(card.public_key),
+                tries_left: Some(self.state.key.card().map_or(card.tries_left, |card| card.tries_left)),
+            },
+        });
+        let unusable = self.cards.unusable.iter().map(|(reader, fault)| ipc::Reader {
+            name: reader.clone(),
+            card: ipc::ReaderCard::Unusable { fault: card_fault(*fault) },
+        });
+        ipc::CardReport { schema: ipc::SCHEMA, key: self.key(), readers: usable.into_iter().chain(unusable).collect() }
+    }
+
+    pub(super) fn policy_report(&self) -> ipc::PolicyReport {
+        let policy = &self.policy;
+        ipc::PolicyReport {
+            schema: ipc::SCHEMA,
+            files: self.policy_files.clone(),
+            gateway: policy.gateway.name.clone(),
+            endpoints: policy.gateway.endpoints.clone(),
+            public_key: policy.gateway.public_key.to_string(),
+            internal_prefixes: policy.internal.iter().map(ToString::to_string).collect(),
+            beacons: policy.beacons.iter().map(|beacon| ipc::Beacon { name: beacon.name.clone(), address: beacon.address }).collect(),
+            mtu: policy.tunnel.mtu,
+            keepalive_s: policy.tunnel.keepalive.map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
+            may_disconnect: policy.user.may_disconnect,
+        }
+    }
+
+    fn key(&self) -> ipc::Key {
+        match &self.state.key {
+            sup::Key::Absent if !self.cards.service => ipc::Key::NoService,
+            sup::Key::Absent => ipc::Key::Absent,
+            sup::Key::Unusable(fault) => ipc::Key::Unusable { fault: card_fault(*fault) },
+            sup::Key::Locked(_) => ipc::Key::Locked,
+            sup::Key::AwaitingPin { .. } => ipc::Key::AwaitingPin,
+            sup::Key::Declined { .. } => ipc::Key::Declined,
+            sup::Key::Withdrawn(_) => ipc::Key::Withdrawn,
+            sup::Key::Verifying { .. } => ipc::Key::Verifying,
+            sup::Key::Unlocked(_) => ipc::Key::Unlocked,
+            sup::Key::Blocked(_) => ipc::Key::Blocked,
+        }
+    }
+
+    fn card(&self) -> Option<ipc::Card> {
+        let card = self.state.key.card()?;
+        let (reader, _) = self.cards.inserted.as_ref()?;
+        Some(ipc::Card { reader: reader.clone(), serial: card.serial.clone(), tries_left: Some(card.tries_left) })
+    }
+}
+
+fn location(state: &sup::State) -> ipc::Location {
+    match &state.location {
+        sup::Location::Offline | sup::Location::Asleep { .. } => ipc::Location::Offline,
+        sup::Location::Settling { .. } => ipc::Location::Settling,
+        sup::Location::Probing { .. } => ipc::Location::Probing,
+        sup::Location::Inside(sup::Verified { link, .. }) => ipc::Location::Inside {
+            link: Some(link.id.name.clone()),
+            beacon: state
+                .evidence
+                .iter()
+                .find(|evidence| evidence.link == link.id && evidence.outcome == sup::Outcome::Proved)
+                .map(|evidence| evidence.beacon.clone()),
+        },
+        sup::Location::Outside { why, .. } => ipc::Location::Outside {
+            reason: match why {
+                sup::OutsideReason::NoBeacon => ipc::OutsideReason::NoBeacon,
+                sup::OutsideReason::NoProof => ipc::OutsideReason::NoProof,
+                sup::OutsideReason::NotConfirmed => ipc::OutsideReason::NotConfirmed,
+                sup::OutsideReason::ProbeOverdue => ipc::OutsideReason::ProbeOverdue,
+            },
+            links: state.links.iter().filter(|link| link.usable()).map(|link| link.id.name.clone()).collect(),
+        },
+    }
+}
+
+fn tunnel(state: &sup::State) -> ipc::Tunnel {
+    match &state.tunnel {
+        sup::Tunnel::Down { retry } => ipc::Tunnel::Down { reason: down_reason(state, *retry) },
+        sup::Tunnel::Starting { .. } | sup::Tunnel::Up { session: sup::Session::Awaited { .. }, .. } => ipc::Tunnel::Starting,
+        sup::Tunnel::Up { session: sup::Session::Established, .. } => ipc::Tunnel::Up,
+        sup::Tunnel::Stopping { .. } => ipc::Tunnel::Stopping,
+    }
+}
+
+/// Why nothing is up, in the order in which a person would want to know.
+fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason {
+    if state.intent == sup::Intent::Stopped {
+        return ipc::DownReason::StoppedByUser;
+    }
+    match &state.location {
+        sup::Location::Inside(_) => return ipc::DownReason::NotNeeded,
+        sup::Location::Offline | sup::Location::Asleep { .. } => return ipc::DownReason::NoNetwork,
+        sup::Location::Settling { .. } | sup::Location::Probing { .. } => return ipc::DownReason::Deciding,
+        sup::Location::Outside { .. } => {}
+    }
+    match &state.key {
+        sup::Key::Absent | sup::Key::Unusable(_) => return ipc::DownReason::NoCard,
+        sup::Key::Locked(_)
+        | sup::Key::AwaitingPin { .. }
+        | sup::Key::Declined { .. }
+        | sup::Key::Withdrawn(_)
+        | sup::Key::Verifying { .. }
+        | sup::Key::Blocked(_) => return ipc::DownReason::KeyLocked,
+        sup::Key::Unlocked(_) => {}
+    }
+    match retry.map(|retry| retry.why) {
+        Some(sup::LossReason::Binding) => ipc::DownReason::NotEnrolled,
+        Some(sup::LossReason::Device) => ipc::DownReason::DeviceFailed,
+        Some(sup::LossReason::Socket) => ipc::DownReason::SocketFailed,
+        Some(sup::LossReason::Internal | sup::LossReason::Overdue) => ipc::DownReason::WorkerFailed,
+        // Between the verdict and the start, while routes and firewall are set.
+        None => ipc::DownReason::Deciding,
+    }
+}
+
+fn host(host: &sup::Host) -> ipc::Host {
+    match host {
+        sup::Host::Unknown => ipc::Host::Unknown,
+        sup::Host::Applying { mode, .. } => ipc::Host::Applying { mode: host_mode(mode) },
+        sup::Host::Applied(mode) => ipc::Host::Applied { mode: host_mode(mode) },
+        sup::Host::Failed { mode, .. } => ipc::Host::Failed { mode: host_mode(mode) },
+    }
+}
+
+fn host_mode(mode: &sup::HostMode) -> ipc::HostMode {
+    match mode {
+        sup::HostMode::Closed => ipc::HostMode::Closed,
+        sup::HostMode::Inside { link } => ipc::HostMode::Inside { link: Some(link.id.name.clone()) },
+        sup::HostMode::Tunnelled => ipc::HostMode::Tunnelled,
+    }
+}
+
+fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
+    ipc::Gateway {
+        name: policy.gateway.name.clone(),
+        // A policy without an endpoint cannot be parsed.
+        endpoint: figures.endpoint.unwrap_or(policy.gateway.endpoints[0]),
+    }
+}
+
+fn warnings(state: &sup::State) -> Vec<ipc::Warning> {
+    let silent = matches!(
+        state.tunnel,
+        sup::Tunnel::Up { session: sup::Session::Awaited { attempts: 1.. }, .. }
+    );
+    let not_applied = matches!(state.host, sup::Host::Failed { .. });
+    [
+        silent.then_some(ipc::Warning::GatewaySilent),
+        not_applied.then_some(ipc::Warning::HostNotApplied),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+pub(super) fn card_fault(fault: sup::CardFault) -> ipc::CardFault {
+    match fault {
+        sup::CardFault::OtherCard => ipc::CardFault::OtherCard,
+        sup::CardFault::NoKey => ipc::CardFault::NoKey,
+        sup::CardFault::Unsupported => ipc::CardFault::Unsupported,
+        sup::CardFault::Nonsense => ipc::CardFault::Nonsense,
+        sup::CardFault::Silent => ipc::CardFault::Silent,
+        sup::CardFault::InUse => ipc::CardFault::InUse,
+    }
+}
+
+fn outcome(outcome: sup::Outcome) -> ipc::Outcome {
+    match outcome {
+        sup::Outcome::Proved => ipc::Outcome::Proved,
+        sup::Outcome::WrongKey => ipc::Outcome::WrongKey,
+        sup::Outcome::NotTls => ipc::Outcome::NotTls,
+        sup::Outcome::Refused => ipc::Outcome::Refused,
+        sup::Outcome::Unreachable => ipc::Outcome::Unreachable,
+        sup::Outcome::NoAnswer => ipc::Outcome::NoAnswer,
+    }
+}
+
+fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
+    match reason {
+        sup::DeadlineReason::NetworkSettled => ipc::DeadlineReason::NetworkSettled,
+        sup::DeadlineReason::ProbeOverdue => ipc::DeadlineReason::ProbeOverdue,
+        sup::DeadlineReason::SleepOverdue => ipc::DeadlineReason::SleepOverdue,
+        sup::DeadlineReason::PinCheckOverdue => ipc::DeadlineReason::PinCheckOverdue,
+        sup::DeadlineReason::TunnelStartOverdue => ipc::DeadlineReason::TunnelStartOverdue,
+        sup::DeadlineReason::TunnelStopOverdue => ipc::DeadlineReason::TunnelStopOverdue,
+        sup::DeadlineReason::TunnelRetry => ipc::DeadlineReason::TunnelRetry,
+        sup::DeadlineReason::HostOverdue => ipc::DeadlineReason::HostOverdue,
+        sup::DeadlineReason::HostRetry => ipc::DeadlineReason::HostRetry,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
