@@ -3,7 +3,9 @@
 pub mod artifacts;
 pub mod boot_clock;
 pub mod capture;
+pub mod end;
 pub mod gateway;
+pub mod laptop;
 pub mod logind;
 pub mod moment;
 pub mod netns;

@@ -1,0 +1,139 @@
+//! One end of a tunnel that runs our own engine, on a real TUN device and a real socket inside a namespace.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use sluss_platform::{TunDevice, UdpSocket, clock, tunnel_io};
+use sluss_tunnel::{Command, Event, Key, Tunnel};
+use sluss_wg::{Config, Device, PeerConfig, PeerId, PublicKey, Respond, SoftwareKey, Tai64n, Time, Timing};
+
+use crate::netns::Netns;
+
+/// The TUN device of every end; they are in different networks.
+pub const TUN: &str = "sluss0";
+
+/// The UDP port of every end.
+pub const PORT: u16 = 51_820;
+
+/// What an end is made from.
+#[derive(Clone)]
+pub struct Settings {
+    /// The private key. Not secret: it is in the tests' source.
+    pub private: [u8; 32],
+    /// Whether the tunnel holds the key, or asks for each Diffie-Hellman by [`Event::DhWanted`].
+    pub held: bool,
+    /// Addresses of the TUN device, with prefix length, as `ip addr add` takes them.
+    pub addresses: Vec<String>,
+    pub mtu: u16,
+    /// Whether the TUN device may use segmentation offload.
+    pub offload: bool,
+    pub timing: Timing,
+    pub peer: PublicKey,
+    /// Where the peer is; `None` to wait for it.
+    pub endpoint: Option<SocketAddr>,
+}
+
+/// A running end.
+pub struct End {
+    pub tunnel: Tunnel,
+    pub events: Receiver<Event>,
+    pub peer: PeerId,
+}
+
+impl End {
+    /// Makes the device and the socket in `network`, and starts the tunnel.
+    pub fn start(network: &Netns, settings: Settings) -> Result<End> {
+        let (tun, udp) = network.run(|| {
+            let tun = TunDevice::create(TUN, settings.offload)?;
+            let udp = UdpSocket::bind(PORT, None)?;
+            anyhow::Ok((tun, udp))
+        })?;
+        for address in &settings.addresses {
+            network.ip(&format!("addr add {address} dev {TUN}"))?;
+        }
+        network.ip(&format!("link set {TUN} mtu {} txqueuelen 2000 up", settings.mtu))?;
+
+        let key = SoftwareKey::new(settings.private);
+        let config = Config {
+            public_key: key.public(),
+            respond: Respond::Freely,
+            timing: settings.timing,
+            stamp_floor: Tai64n::default(),
+            mtu: settings.mtu,
+            seed: seed()?,
+        };
+        let peer = PeerConfig {
+            public_key: settings.peer,
+            preshared_key: None,
+            endpoint: settings.endpoint,
+            allowed_ips: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
+            persistent_keepalive: None,
+        };
+        let now = Time::since_boot(clock::boottime());
+        let engine = Device::new(config, vec![peer], now)?;
+        let peer = engine.0.peer(&settings.peer).context("the peer just added")?;
+        let key = if settings.held { Key::Held } else { Key::Software(key) };
+        let (sender, events) = channel();
+        let tunnel = sluss_tunnel::start(engine, key, tunnel_io(tun, udp)?, move |event| {
+            // A test that no longer listens is fine.
+            let _ = sender.send(event);
+        })?;
+        Ok(End { tunnel, events, peer })
+    }
+
+    /// Asks for a session now.
+    pub fn kick(&self) {
+        self.tunnel.command(Command::Kick(self.peer));
+    }
+
+    /// Waits for an event that `wanted` accepts; others are dropped.
+    pub fn expect<T>(&self, within: Duration, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T> {
+        let until = clock::boottime() + within;
+        loop {
+            let left = until.saturating_sub(clock::boottime());
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    if let Some(value) = wanted(event) {
+                        return Ok(value);
+                    }
+                }
+                Err(_) => bail!("no such event within {within:?}"),
+            }
+        }
+    }
+
+    /// Waits until `true`, looking again after each event and at most every few milliseconds.
+    pub fn until(&self, what: &str, is_so: impl Fn(&End) -> bool) -> Result<()> {
+        let until = clock::boottime() + Duration::from_secs(10);
+        while !is_so(self) {
+            ensure!(clock::boottime() < until, "not within 10 s: {what}");
+            let _ = self.events.recv_timeout(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Waits for the next session.
+    pub fn established(&self, within: Duration) -> Result<()> {
+        self.expect(within, |event| {
+            matches!(event, Event::Peer(sluss_wg::Event::SessionEstablished { .. })).then_some(())
+        })
+    }
+}
+
+/// The public half of a private key.
+pub fn public(private: [u8; 32]) -> PublicKey {
+    SoftwareKey::new(private).public()
+}
+
+/// `address` with the port that every end listens on.
+pub fn endpoint(address: &str) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(address.parse::<IpAddr>()?, PORT))
+}
+
+fn seed() -> Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut seed)?;
+    Ok(seed)
+}
