@@ -58,15 +58,13 @@ impl State {
         [location, key, tunnel, host].into_iter().flatten().map(|(at, reason)| Deadline { at, reason }).min()
     }
 
-    pub(crate) fn decide(&mut self, policy: &Policy, now: Time) -> Vec<Action> {
-        let mut actions = Vec::new();
+    pub(crate) fn decide(&mut self, policy: &Policy, now: Time, actions: &mut Vec<Action>) {
         self.decide_location(policy, now);
-        self.decide_secrets(&mut actions);
-        self.decide_tunnel(policy, now, &mut actions);
-        self.decide_host(now, &mut actions);
-        self.decide_probe(&mut actions);
-        self.decide_pin(now, &mut actions);
-        actions
+        self.decide_secrets(actions);
+        self.decide_tunnel(policy, now, actions);
+        self.decide_host(now, actions);
+        self.decide_probe(actions);
+        self.decide_pin(now, actions);
     }
 
     fn decide_location(&mut self, policy: &Policy, now: Time) {

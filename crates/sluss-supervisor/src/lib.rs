@@ -32,7 +32,7 @@ use sluss_policy::Policy;
 
 /// One turn: fold the event into the picture of the world, then act on what it changes.
 pub fn step(policy: &Policy, mut state: State, event: Event, now: Time) -> (State, Vec<Action>) {
-    state.observe(policy, event, now);
-    let actions = state.decide(policy, now);
+    let mut actions: Vec<Action> = state.observe(policy, event, now).into_iter().collect();
+    state.decide(policy, now, &mut actions);
     (state, actions)
 }

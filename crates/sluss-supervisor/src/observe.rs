@@ -2,8 +2,6 @@
 //!
 //! An answer changes something only if it carries the `Op` that is waited for.
 
-use std::mem;
-
 use sluss_policy::Policy;
 
 use crate::decide::{HOST_RETRY, PIN_CHECK, SLEEP};
@@ -58,7 +56,7 @@ impl State {
     }
 
     fn links_changed(&mut self, policy: &Policy, links: Vec<Link>, now: Time) {
-        let before = mem::replace(&mut self.links, links);
+        let before = std::mem::replace(&mut self.links, links);
         if before.iter().filter(|link| link.usable()).eq(self.links.iter().filter(|link| link.usable())) {
             return;
         }

@@ -1,0 +1,313 @@
+//! Knows what may be asked for at all. It looks at events and actions only, and follows rules of its own: those of the
+//! design, written down as what must never be, not as how to get there.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sluss_supervisor::{
+    Action, Event, Evidence, HostMode, Link, LinkId, Location, Op, Outcome, PinCheck, State, Time, Tunnel,
+};
+
+/// What can be seen of the world from outside at one moment.
+pub(crate) struct Sight {
+    pub(crate) now: Time,
+    /// The tunnel that really runs.
+    pub(crate) running: Option<Op>,
+    pub(crate) host: Option<HostMode>,
+    /// Nothing asked of the host is still to be done.
+    pub(crate) host_idle: bool,
+}
+
+/// What the answers given so far prove about the place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Place {
+    #[default]
+    Unknown,
+    /// One success, on these links.
+    Once(Vec<LinkId>),
+    Inside(Link),
+    Outside,
+}
+
+/// What was last asked of the tunnel worker and is not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    Nothing,
+    Start(Op),
+    Stop(Op),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    pub(crate) place: Place,
+    /// A usable card is in: does it answer without a PIN?
+    pub(crate) unlocked: Option<bool>,
+    pub(crate) stopped: bool,
+    usable: Vec<Link>,
+    tunnel: Asked,
+    host: Option<(Op, HostMode)>,
+    probe: Option<(Op, Time)>,
+    prompt: Option<Op>,
+    check: Option<(Op, Time)>,
+    /// A tunnel was started since keys were wiped last.
+    secrets: bool,
+    wipe_due: bool,
+    used: HashSet<Op>,
+}
+
+impl Judge {
+    pub(crate) fn hear(&mut self, event: &Event, sight: &Sight) {
+        match event {
+            Event::LinksChanged(links) => self.links_changed(links),
+            Event::Suspending | Event::Resumed => self.nothing_is_known(),
+            Event::ProbeFinished { op, evidence } => {
+                if self.probe.is_some_and(|(probe, _)| probe == *op) {
+                    self.probe = None;
+                    self.probed(evidence);
+                }
+            }
+
+            Event::CardInserted { verified, .. } => self.card_changed(Some(*verified)),
+            Event::CardUnusable(_) | Event::CardRemoved => self.card_changed(None),
+            Event::CardLocked => {
+                if self.check.is_none() && self.unlocked.is_some() {
+                    self.unlocked = Some(false);
+                }
+            }
+            Event::LockRequested => {
+                if self.unlocked.is_some() {
+                    self.card_changed(Some(false));
+                }
+            }
+            Event::PinChecked { op, check } => {
+                if self.check.is_some_and(|(waited_for, _)| waited_for == *op) {
+                    self.check = None;
+                    self.unlocked = Some(*check == PinCheck::Accepted);
+                }
+            }
+            Event::PinDeclined { op } => self.prompt = self.prompt.filter(|prompt| prompt != op),
+            Event::TriesCounted { .. } | Event::PinOffered { .. } => {}
+
+            Event::TunnelStartFailed { op, .. } | Event::TunnelLost { op, .. } => {
+                if self.tunnel == Asked::Start(*op) {
+                    self.tunnel = Asked::Nothing;
+                }
+            }
+            Event::TunnelStopped { op } => {
+                if self.tunnel == Asked::Stop(*op) {
+                    self.tunnel = Asked::Nothing;
+                }
+            }
+            Event::TunnelStarted { .. }
+            | Event::SessionEstablished { .. }
+            | Event::HandshakeUnanswered { .. }
+            | Event::HostApplied { .. }
+            | Event::HostFailed { .. } => {}
+
+            Event::UserUp => self.stopped = false,
+            Event::UserDown => self.stopped = true,
+            Event::Tick => {}
+        }
+        // A probe without an answer proves nothing, and a card without one cannot be relied on.
+        if self.probe.is_some_and(|(_, given_up)| given_up <= sight.now) {
+            self.place = Place::Outside;
+        }
+        if self.check.is_some_and(|(_, given_up)| given_up <= sight.now) {
+            self.check = None;
+        }
+    }
+
+    fn links_changed(&mut self, links: &[Link]) {
+        let usable: Vec<Link> = links.iter().filter(|link| link.usable()).cloned().collect();
+        let changed = usable != self.usable;
+        self.usable = usable;
+        let verified = match &self.place {
+            Place::Inside(verified) => Some(verified),
+            Place::Unknown | Place::Once(_) | Place::Outside => None,
+        };
+        // The proof stands while the link's gateways are the same and one of its addresses is.
+        let stands = verified.is_some_and(|verified| {
+            self.usable.iter().any(|link| {
+                let kept = link.addresses.iter().any(|address| verified.addresses.contains(address));
+                link.id == verified.id && link.gateways == verified.gateways && kept
+            })
+        });
+        if changed && !stands {
+            self.nothing_is_known();
+        }
+    }
+
+    /// Nor will the probe that is under way tell.
+    fn nothing_is_known(&mut self) {
+        self.place = Place::Unknown;
+        if let Some((_, given_up)) = &mut self.probe {
+            *given_up = Time::since_boot(Duration::MAX);
+        }
+    }
+
+    fn probed(&mut self, evidence: &[Evidence]) {
+        let proved: Vec<LinkId> = evidence
+            .iter()
+            .filter(|evidence| evidence.outcome == Outcome::Proved)
+            .map(|evidence| evidence.link.clone())
+            .collect();
+        let facts = |id: &LinkId| self.usable.iter().find(|link| link.id == *id).cloned();
+        let inside = match &self.place {
+            Place::Once(before) => proved.iter().find(|id| before.contains(id)).and_then(facts),
+            Place::Inside(verified) => proved.iter().find(|id| **id == verified.id).and_then(facts),
+            Place::Unknown | Place::Outside => None,
+        };
+        self.place = match (inside, &self.place) {
+            (Some(link), _) => Place::Inside(link),
+            (None, Place::Once(_)) => Place::Outside,
+            (None, _) if proved.is_empty() => Place::Outside,
+            (None, _) => Place::Once(proved),
+        };
+    }
+
+    fn card_changed(&mut self, unlocked: Option<bool>) {
+        self.unlocked = unlocked;
+        self.check = None;
+        self.wipe_due = self.secrets;
+    }
+
+    /// Whether this may be asked for now.
+    pub(crate) fn weigh(&mut self, action: &Action, sight: &Sight) {
+        match action {
+            Action::Probe { op, links, deadline } => {
+                self.fresh(*op);
+                assert_eq!(self.probe, None, "probed while a probe is under way");
+                assert_eq!(*links, self.usable, "probed other links than there are");
+                self.probe = Some((*op, *deadline + Duration::from_millis(500)));
+            }
+            Action::CancelProbe { op } => {
+                assert_eq!(self.probe.map(|(probe, _)| probe), Some(*op), "cancelled what was not asked");
+                self.probe = None;
+            }
+            Action::AskPin { op } => {
+                self.fresh(*op);
+                assert_eq!(self.prompt, None, "prompted twice");
+                assert_eq!(self.unlocked, Some(false), "prompted without need");
+                assert_eq!(self.place, Place::Outside, "prompted where no tunnel is wanted");
+                assert!(!self.stopped, "prompted although the user said down");
+                self.prompt = Some(*op);
+            }
+            Action::CancelPin { op } => {
+                assert_eq!(self.prompt, Some(*op), "closed what was not open");
+                self.prompt = None;
+            }
+            Action::VerifyPin { op, .. } => {
+                self.fresh(*op);
+                assert_eq!(self.check, None, "a second PIN while one is being checked");
+                assert_eq!(self.unlocked, Some(false), "a PIN spent without need");
+                self.check = Some((*op, sight.now + Duration::from_secs(30)));
+            }
+            Action::DiscardPin | Action::LockCard => {}
+            Action::ForgetKeys => {
+                assert!(self.wipe_due, "wiped keys that may stay");
+                (self.secrets, self.wipe_due) = (false, false);
+            }
+            Action::StartTunnel { op } => {
+                self.fresh(*op);
+                assert_eq!(self.unlocked, Some(true), "started without an unlocked key");
+                assert_eq!(self.place, Place::Outside, "started without a verdict of being outside");
+                assert!(!self.stopped, "started although the user said down");
+                assert_eq!(self.tunnel, Asked::Nothing, "started while another one is there");
+                assert_eq!(sight.running, None, "started while another one runs");
+                assert_eq!(sight.host, Some(HostMode::Closed), "started before the host was closed");
+                assert!(sight.host_idle, "started while the host changes");
+                self.tunnel = Asked::Start(*op);
+                self.secrets = true;
+            }
+            Action::StopTunnel { op } => {
+                self.fresh(*op);
+                assert_ne!(self.tunnel, Asked::Nothing, "stopped what was not there");
+                self.tunnel = Asked::Stop(*op);
+            }
+            Action::RefreshTunnel => {
+                assert!(matches!(self.tunnel, Asked::Start(_)), "refreshed what is not there");
+                assert_eq!(self.place, Place::Outside, "refreshed before the verdict");
+            }
+            Action::ApplyHost { op, mode } => {
+                self.fresh(*op);
+                self.host = Some((*op, mode.clone()));
+            }
+        }
+    }
+
+    /// What must hold whenever the supervisor has spoken, whatever came before.
+    pub(crate) fn conclude(&self, event: &Event, actions: &[Action], state: &State) {
+        let up = matches!(self.tunnel, Asked::Start(_));
+        assert!(!up || self.unlocked.is_some(), "up without a card after {event:?}");
+        assert!(!up || self.secrets, "up with keys wiped after {event:?}");
+        assert!(!up || !self.stopped, "up although the user said down, after {event:?}");
+        assert!(!self.wipe_due, "keys not wiped after {event:?}");
+
+        let (_, mode) = self.host.as_ref().expect("the first thing is to close the host");
+        let proof = match &self.place {
+            Place::Inside(link) => Some(link),
+            Place::Unknown | Place::Once(_) | Place::Outside => None,
+        };
+        match mode {
+            HostMode::Inside { link } => {
+                assert_eq!(Some(link), proof, "open without proof after {event:?}");
+                assert_eq!(self.tunnel, Asked::Nothing, "open beside a tunnel after {event:?}");
+            }
+            HostMode::Tunnelled => assert!(up, "tunnelled without a tunnel after {event:?}"),
+            HostMode::Closed => {
+                assert!(proof.is_none() || self.tunnel != Asked::Nothing, "closed inside after {event:?}");
+            }
+        }
+
+        let about_pin = actions.iter().filter(|action| matches!(action, Action::VerifyPin { .. } | Action::DiscardPin));
+        assert_eq!(about_pin.count(), usize::from(matches!(event, Event::PinOffered { .. })), "a PIN left lying about");
+
+        self.compare(event, state);
+    }
+
+    /// What `sluss status` would say is what is.
+    fn compare(&self, event: &Event, state: &State) {
+        assert_eq!(state.key.card().is_some(), self.unlocked.is_some(), "card misreported after {event:?}");
+        match &self.place {
+            Place::Inside(link) => {
+                let verified = state.location.verified().map(|verified| &verified.link);
+                assert_eq!(verified, Some(link), "place misreported after {event:?}");
+                if matches!(state.location, Location::Inside(_)) {
+                    assert!(!matches!(self.tunnel, Asked::Start(_)), "up while inside after {event:?}");
+                }
+            }
+            Place::Outside => {
+                assert!(matches!(state.location, Location::Outside { .. }), "not outside after {event:?}: {state:?}");
+            }
+            Place::Unknown | Place::Once(_) => {
+                assert!(state.location.verified().is_none(), "inside without proof after {event:?}");
+                assert!(!matches!(state.location, Location::Outside { .. }), "a verdict without a probe: {event:?}");
+            }
+        }
+        let up = matches!(state.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
+        assert_eq!(up, matches!(self.tunnel, Asked::Start(_)), "tunnel misreported after {event:?}");
+    }
+
+    /// At rest, what is must be what is wanted.
+    pub(crate) fn rest(&self, sight: &Sight) {
+        let wanted = self.unlocked == Some(true) && self.place == Place::Outside && !self.stopped;
+        // Offline, or with a card that wants its PIN again, a tunnel may be left as it is.
+        let bearable = self.unlocked.is_some() && !matches!(self.place, Place::Inside(_)) && !self.stopped;
+        let runs = sight.running.is_some();
+        assert!(runs || !wanted, "at rest without the tunnel that is wanted: {self:?}");
+        assert!(!runs || bearable, "at rest with a tunnel that nobody wants: {self:?}");
+        let mode = match (&self.place, runs) {
+            (_, true) => HostMode::Tunnelled,
+            (Place::Inside(link), false) => HostMode::Inside { link: link.clone() },
+            (Place::Unknown | Place::Once(_) | Place::Outside, false) => HostMode::Closed,
+        };
+        assert_eq!(sight.host, Some(mode), "at rest with the wrong routes: {self:?}");
+        assert_eq!(self.probe, None, "at rest with a probe under way");
+        assert!(!matches!(self.place, Place::Once(_)), "at rest before the verdict");
+    }
+
+    fn fresh(&mut self, op: Op) {
+        assert!(self.used.insert(op), "{op:?} was used before");
+    }
+}

@@ -1,0 +1,6 @@
+//! The supervisor in a small world of its own: stories with a known end, and random days against a judge.
+
+mod judge;
+mod random;
+mod stories;
+mod world;
