@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,12 +32,9 @@ impl BootClock {
         Ok(clock)
     }
 
-    /// Lets a program that is about to be started live by this clock.
-    pub fn rule(&self, command: &mut Command) -> Result<()> {
-        command
-            .env("LD_PRELOAD", artifacts::clock_shim()?)
-            .env("SLUSS_LAB_CLOCK", &self.path);
-        Ok(())
+    /// The environment of a program that is to live by this clock.
+    pub fn environment(&self) -> Result<[(&'static str, PathBuf); 2]> {
+        Ok([("LD_PRELOAD", artifacts::clock_shim()?), ("SLUSS_LAB_CLOCK", self.path.clone())])
     }
 
     /// So much time passes at once.

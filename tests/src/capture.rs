@@ -47,9 +47,16 @@ pub struct Packet {
 impl Packet {
     /// WireGuard transport data (type 4) from or to a port.
     pub fn is_transport_data(&self, port: u16) -> bool {
-        self.protocol == UDP
-            && (self.ports.0 == port || self.ports.1 == port)
-            && self.first_byte == Some(4)
+        self.is_wireguard(port, 4)
+    }
+
+    /// A WireGuard handshake response (type 2) from or to a port: a handshake that the responder accepted.
+    pub fn is_handshake_response(&self, port: u16) -> bool {
+        self.is_wireguard(port, 2)
+    }
+
+    fn is_wireguard(&self, port: u16, kind: u8) -> bool {
+        self.protocol == UDP && (self.ports.0 == port || self.ports.1 == port) && self.first_byte == Some(kind)
     }
 }
 

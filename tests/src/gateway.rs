@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -71,18 +71,5 @@ impl Gateway {
 
     pub fn public_key(&self) -> [u8; 32] {
         self.public_key
-    }
-
-    /// When the laptop's last handshake was completed, as the gateway tells it (whole seconds since 1970).
-    pub fn latest_handshake(&self, world: &World) -> Result<Option<Duration>> {
-        let told = world
-            .gateway
-            .sh(&format!("wg show {DEVICE} latest-handshakes"))?;
-        let seconds: u64 = told
-            .split_whitespace()
-            .nth(1)
-            .context("wg show names no peer")?
-            .parse()?;
-        Ok((seconds > 0).then(|| Duration::from_secs(seconds)))
     }
 }

@@ -3,12 +3,15 @@
 pub mod artifacts;
 pub mod boot_clock;
 pub mod capture;
+pub mod demo;
 pub mod end;
 pub mod gateway;
 pub mod laptop;
 pub mod logind;
 pub mod moment;
 pub mod netns;
+pub mod rig;
 pub mod servers;
+pub mod stage;
 pub mod trials;
 pub mod world;

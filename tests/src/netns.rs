@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -88,9 +89,10 @@ pub fn has_several_users() -> bool {
 /// A network namespace with a name, gone when the process ends.
 ///
 /// `ip -n NAME …` finds it, since it is mounted under the private `/run/netns`.
+#[derive(Clone)]
 pub struct Netns {
     name: String,
-    handle: File,
+    handle: Arc<File>,
 }
 
 impl Netns {
@@ -114,7 +116,7 @@ impl Netns {
         let handle = in_thread(make).with_context(|| format!("network namespace {name}"))?;
         Ok(Netns {
             name: name.to_owned(),
-            handle,
+            handle: Arc::new(handle),
         })
     }
 
@@ -122,7 +124,7 @@ impl Netns {
     pub fn own(name: &str) -> Result<Netns> {
         Ok(Netns {
             name: name.to_owned(),
-            handle: File::open("/proc/thread-self/ns/net")?,
+            handle: Arc::new(File::open("/proc/thread-self/ns/net")?),
         })
     }
 
@@ -138,7 +140,7 @@ impl Netns {
     /// Runs `body` on a thread inside this network. Sockets made there stay in it and may be used anywhere.
     pub fn run<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         in_thread(|| {
-            setns(&self.handle, CloneFlags::CLONE_NEWNET)
+            setns(&*self.handle, CloneFlags::CLONE_NEWNET)
                 .expect("this process may enter the networks it made");
             body()
         })

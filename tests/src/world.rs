@@ -220,6 +220,8 @@ impl World {
     fn lay_internet(&self) -> Result<()> {
         bridge(&self.internet, "wan", "02:00:c6:33:64:01")?;
         self.internet.ip("addr add 198.51.100.1/24 dev wan")?;
+        // So that what goes nowhere is told to be unreachable, and nobody waits for it.
+        forwards(&self.internet)?;
         let public = [
             (&self.gateway, "198.51.100.2/24"),
             (self.router(Place::Home), "198.51.100.11/24"),

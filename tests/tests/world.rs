@@ -2,14 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sluss_tests::capture::Capture;
+use sluss_tests::gateway::Gateway;
+use sluss_tests::servers;
 use sluss_tests::moment::eventually;
-use sluss_tests::world::{Place, Port, WEB, WEB_V6, World, is_internal};
-use sluss_tests::{trial, trials};
+use sluss_tests::world::{GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, WEB_V6, World, is_internal};
+use sluss_tests::{skip, trial, trials};
+use x25519_dalek::{PublicKey, StaticSecret};
 
 fn main() -> ExitCode {
     trials::main(&[
@@ -17,6 +22,7 @@ fn main() -> ExitCode {
         trial!(guests_share_the_public_address_of_the_office),
         trial!(a_move_changes_carrier_address_and_route),
         trial!(a_capture_sees_what_passes),
+        trial!(the_gateway_lets_a_peer_in),
     ])
 }
 
@@ -86,6 +92,41 @@ fn a_capture_sees_what_passes() -> Result<()> {
     Ok(())
 }
 
+/// With another WireGuard as the laptop: the lab itself is right before the product is judged by it.
+fn the_gateway_lets_a_peer_in() -> Result<()> {
+    if Command::new("wireguard-go").arg("--version").output().is_err() {
+        skip!("wireguard-go is not installed");
+    }
+    let mut world = World::new()?;
+    world.plug(Port::WiFi, Place::Guest)?;
+    servers::start(&world)?;
+    let key = StaticSecret::from([0x11; 32]);
+    let gateway = Gateway::start(&world, PublicKey::from(&key).to_bytes())?;
+    let _peer = world.laptop.spawn(
+        Command::new("wireguard-go").args(["--foreground", "wg1"]).stdout(Stdio::null()).stderr(Stdio::null()),
+    )?;
+    eventually("the peer's socket", Duration::from_secs(5), || {
+        Ok(std::fs::exists("/run/wireguard/wg1.sock")?.then_some(()))
+    })?;
+    let configuration = format!(
+        "[Interface]\nPrivateKey = {}\n[Peer]\nPublicKey = {}\nEndpoint = {GATEWAY}\nAllowedIPs = 10.20.0.0/16, fd20::/48\n",
+        STANDARD.encode(key.as_bytes()),
+        STANDARD.encode(gateway.public_key()),
+    );
+    world.laptop.feed(Command::new("wg").args(["setconf", "wg1", "/dev/stdin"]), &configuration)?;
+    world.laptop.ip_batch(&format!(
+        "link set wg1 up mtu 1420\naddr add {TUNNEL} dev wg1\naddr add {TUNNEL_V6} dev wg1 nodad\n\
+         route add 10.20.0.0/16 dev wg1\nroute add fd20::/48 dev wg1\n"
+    ))?;
+    let wire = Capture::start(&world.gateway, |packet| packet.is_transport_data(GATEWAY.port()))?;
+    for (web, address) in [(WEB, TUNNEL), (WEB_V6, TUNNEL_V6)] {
+        let seen = servers::fetch(&world.laptop, web, Duration::from_secs(5))?;
+        ensure!(seen == address, "the web server saw {seen}");
+    }
+    eventually("transport data on the wire", Duration::from_secs(5), || Ok(wire.last()))?;
+    Ok(())
+}
+
 /// Flags and addresses of the laptop's cable.
 fn eth0(world: &World) -> Result<String> {
     world
@@ -112,7 +153,7 @@ fn serve(netns: &sluss_tests::netns::Netns, at: &str) -> Result<SocketAddr> {
 
 fn ask(world: &World, server: SocketAddr) -> Result<String> {
     world.laptop.run(|| {
-        let mut stream = TcpStream::connect_timeout(&server, Duration::from_millis(800))?;
+        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(3))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         let mut said = String::new();
         stream.read_to_string(&mut said)?;

@@ -1,0 +1,224 @@
+//! The laptop's software in the lab: the shipped daemon and command, run as processes as a user would have them.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::artifacts;
+use crate::moment;
+use crate::netns::{Netns, Process};
+use crate::world::{TUNNEL, TUNNEL_V6};
+
+/// What IT writes into the policy, as far as the lab varies it.
+pub struct Policy {
+    pub endpoint: SocketAddr,
+    pub gateway_key: [u8; 32],
+    pub beacon: SocketAddr,
+    pub beacon_pin: String,
+}
+
+impl Policy {
+    fn text(&self) -> String {
+        format!(
+            "schema = 1\n\
+             [gateway]\nname = \"vpn.example.se\"\nendpoints = [\"{}\"]\npublic_key = \"{}\"\n\
+             [internal]\nprefixes = [\"10.20.0.0/16\", \"fd20::/48\"]\n\
+             [[beacon]]\nname = \"city hall\"\naddress = \"{}\"\npins = [\"{}\"]\n",
+            self.endpoint,
+            STANDARD.encode(self.gateway_key),
+            self.beacon,
+            self.beacon_pin,
+        )
+    }
+}
+
+/// A laptop with policy and binding on disk, and the daemon running or not.
+pub struct Laptop {
+    netns: Netns,
+    directory: PathBuf,
+    /// What systemd would set: the card service's socket, the bus, the lab's clock.
+    environment: Vec<(&'static str, OsString)>,
+    daemon: Option<Process>,
+}
+
+impl Laptop {
+    /// Writes the files of a laptop that is enrolled with this card.
+    pub fn enrolled(
+        netns: Netns,
+        directory: &Path,
+        policy: &Policy,
+        card_serial: &str,
+        card_key: [u8; 32],
+    ) -> Result<Laptop> {
+        let state = directory.join("state");
+        std::fs::create_dir_all(&state)?;
+        std::fs::write(directory.join("policy.toml"), policy.text())?;
+        let binding = format!(
+            "schema = 1\naddresses = [\"{TUNNEL}/32\", \"{TUNNEL_V6}/128\"]\n\
+             [card]\nserial = \"{card_serial}\"\npublic_key = \"{}\"\n",
+            STANDARD.encode(card_key)
+        );
+        std::fs::write(state.join("device.toml"), binding)?;
+        Ok(Laptop {
+            netns,
+            directory: directory.to_owned(),
+            environment: Vec::new(),
+            daemon: None,
+        })
+    }
+
+    /// An environment variable for the daemon's next start.
+    pub fn environment(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
+    }
+
+    /// Starts the daemon and waits until it answers.
+    pub fn start(&mut self) -> Result<()> {
+        let mut command = Command::new(artifacts::slussd()?);
+        command
+            .arg("--policy")
+            .arg(self.directory.join("policy.toml"))
+            .arg("--state-dir")
+            .arg(self.directory.join("state"))
+            .arg("--socket")
+            .arg(self.socket())
+            .arg("--log")
+            .arg(std::env::var("SLUSS_LAB_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(self.log_file()?);
+        self.daemon = Some(self.netns.spawn(&mut command)?);
+        moment::eventually("the daemon's first answer", Duration::from_secs(10), || {
+            let daemon = self.daemon.as_mut().context("daemon")?;
+            if !daemon.is_running() {
+                bail!("the daemon ended at its start:\n{}", self.log());
+            }
+            Ok(self.status().ok())
+        })?;
+        Ok(())
+    }
+
+    /// Kills the daemon as a crash would.
+    pub fn crash(&mut self) {
+        self.daemon = None;
+    }
+
+    /// The daemon's process.
+    pub fn daemon(&mut self) -> Result<&mut Process> {
+        self.daemon.as_mut().context("the daemon does not run")
+    }
+
+    /// Whether the daemon has lived on since its start.
+    pub fn is_alive(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(Process::is_running)
+    }
+
+    /// What the daemon has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("slussd.log")).unwrap_or_default()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("slussd.sock")
+    }
+
+    /// `sluss ARGS`, with `input` typed.
+    pub fn sluss(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut command = self.command(arguments)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.netns.run(|| command.spawn())?;
+        // A command that wants no input may be gone by now.
+        let _ = child.stdin.take().context("standard input")?.write_all(input.as_bytes());
+        Ok(child.wait_with_output()?)
+    }
+
+    /// What `sluss status --json` says.
+    pub fn status(&self) -> Result<Value> {
+        let output = self.sluss(&["status", "--json"], "")?;
+        ensure!(output.status.success(), "sluss status: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Types the PIN into `sluss unlock`.
+    pub fn unlock(&self, pin: &str) -> Result<()> {
+        let output = self.sluss(&["unlock"], &format!("{pin}\n"))?;
+        ensure!(
+            output.status.success(),
+            "sluss unlock: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// Watches what `sluss monitor` tells from now on; what is the case now comes first.
+    pub fn monitor(&self) -> Result<Monitor> {
+        let mut command = self.command(&["monitor", "--json"])?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = self.netns.spawn(&mut command)?;
+        let stdout = process.child().stdout.take().context("standard output")?;
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&changes);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let Ok(json) = serde_json::from_str::<Value>(&line) else { continue };
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let change = Change { at: moment::now(), thing: text(&json["changed"]), state: text(&json["now"]["state"]) };
+                told.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+            }
+        });
+        Ok(Monitor { changes, _process: process })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(artifacts::sluss()?);
+        command.arg("--socket").arg(self.socket()).args(arguments).env("LC_ALL", "C");
+        Ok(command)
+    }
+
+    fn log_file(&self) -> Result<std::fs::File> {
+        Ok(std::fs::File::options().create(true).append(true).open(self.directory.join("slussd.log"))?)
+    }
+}
+
+/// A running `sluss monitor --json`, and all that it has told.
+pub struct Monitor {
+    changes: Arc<Mutex<Vec<Change>>>,
+    _process: Process,
+}
+
+/// One change, with the moment at which the command printed it.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub at: Duration,
+    /// `location`, `key`, `tunnel`, ...
+    pub thing: String,
+    pub state: String,
+}
+
+impl Monitor {
+    /// Waits until a thing came into one of these states at or after a moment; gives the moment it was told.
+    pub fn until(&self, thing: &str, states: &[&str], since: Duration, deadline: Duration) -> Result<Duration> {
+        let wanted = |change: &Change| change.thing == thing && states.contains(&change.state.as_str());
+        let found = || self.since(since).into_iter().find(wanted);
+        let what = format!("{thing} is {}", states.join(" or "));
+        moment::eventually(&what, deadline, || Ok(found().map(|change| change.at)))
+            .with_context(|| format!("told instead: {:?}", self.since(since)))
+    }
+
+    /// All that was told at or after a moment.
+    pub fn since(&self, moment: Duration) -> Vec<Change> {
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.iter().filter(|change| change.at >= moment).cloned().collect()
+    }
+}

@@ -1,0 +1,179 @@
+//! Everything at once: the world, its servers, the card, the laptop with the shipped binaries, and judges around them.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::boot_clock::BootClock;
+use crate::capture::{Capture, Packet};
+use crate::gateway::Gateway;
+use crate::laptop::{Laptop, Monitor, Policy};
+use crate::logind::Logind;
+use crate::rig::{Rig, VirtualCard};
+use crate::servers::{self, Beacon, Stream};
+use crate::world::{BEACON, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World, is_internal};
+
+/// More than anything that should happen takes, even on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A laptop in the lab, unplugged, its daemon running, its card out.
+pub struct Stage {
+    pub world: World,
+    /// Readers, and pcscd behind them.
+    pub rig: Rig,
+    /// The service card, with a key that the lab knows.
+    pub card: VirtualCard,
+    pub laptop: Laptop,
+    pub monitor: Monitor,
+    pub logind: Logind,
+    pub beacon: Beacon,
+    pub clock: BootClock,
+    /// WireGuard as it arrives at and leaves the gateway.
+    pub wire: Capture,
+    /// What reaches the internal servers from the tunnel.
+    pub inside: Capture,
+    /// What should not be: packets to internal addresses on the clear sides of all places but the office.
+    pub clear: Vec<Capture>,
+    _gateway: Gateway,
+}
+
+/// How the daemon is started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// With a boot clock that the lab can make jump.
+    LabClock,
+    /// As shipped, nothing preloaded: for measurements of the process itself.
+    Plain,
+}
+
+impl Stage {
+    pub fn set(boot: Boot) -> Result<Stage> {
+        let directory = Path::new("/run/lab");
+        std::fs::create_dir_all(directory)?;
+        let world = World::new()?;
+        let rig = Rig::start(world.laptop.clone(), directory)?;
+        let card = rig.card(0)?;
+        let identity = card.identity();
+        let gateway = Gateway::start(&world, identity.public_key)?;
+        let beacon = Beacon::start(&world.servers)?;
+        servers::start(&world)?;
+        let logind = Logind::start(&world.laptop, directory)?;
+        let clock = BootClock::new(directory)?;
+        let policy = Policy {
+            endpoint: GATEWAY,
+            gateway_key: gateway.public_key(),
+            beacon: BEACON,
+            beacon_pin: beacon.pin().to_owned(),
+        };
+        let mut laptop = Laptop::enrolled(world.laptop.clone(), directory, &policy, &identity.serial, identity.public_key)?;
+        laptop.environment("PCSCLITE_CSOCK_NAME", rig.pcsc_socket());
+        laptop.environment("DBUS_SYSTEM_BUS_ADDRESS", logind.address());
+        if boot == Boot::LabClock {
+            for (name, value) in clock.environment()? {
+                laptop.environment(name, value);
+            }
+        }
+        laptop.start()?;
+        Ok(Stage {
+            monitor: laptop.monitor()?,
+            wire: Capture::start(&world.gateway, |packet| {
+                &*packet.interface == "wan" && (packet.ports.0 == GATEWAY.port() || packet.ports.1 == GATEWAY.port())
+            })?,
+            inside: Capture::start(&world.servers, |packet| {
+                &*packet.interface == "dmz" && [TUNNEL, TUNNEL_V6].contains(&packet.source)
+            })?,
+            clear: clear_sides(&world)?,
+            world,
+            rig,
+            card,
+            laptop,
+            logind,
+            beacon,
+            clock,
+            _gateway: gateway,
+        })
+    }
+
+    /// The internal web page as the laptop gets it now; gives the address by which the server saw the laptop.
+    pub fn page(&self) -> Result<IpAddr> {
+        servers::fetch(&self.world.laptop, WEB, Duration::from_secs(5))
+    }
+
+    /// Fails if the internal page can be reached.
+    pub fn no_page(&self) -> Result<()> {
+        let reached = servers::fetch(&self.world.laptop, WEB, Duration::from_secs(2));
+        ensure!(reached.is_err(), "the internal page was reached, as {reached:?}");
+        Ok(())
+    }
+
+    /// Fails if a packet for the internal network has left in the clear, anywhere but in the office.
+    pub fn no_leak(&self) -> Result<()> {
+        let leak = self.clear.iter().find_map(Capture::last);
+        ensure!(leak.is_none(), "left in the clear: {leak:?}");
+        Ok(())
+    }
+
+    /// A continuous stream of packets into the internal network, that has begun to arrive.
+    pub fn stream(&self, every: Duration) -> Result<Stream> {
+        let started = crate::moment::now();
+        let stream = Stream::start(&self.world.laptop, WEB, every)?;
+        crate::moment::eventually("the stream arrives", PATIENCE, || Ok(self.first_of_stream(started)))?;
+        Ok(stream)
+    }
+
+    /// The first packet of the stream that reached the internal network at or after a moment.
+    pub fn first_of_stream(&self, since: Duration) -> Option<Packet> {
+        self.inside.packets().into_iter().find(|packet| packet.at >= since && packet.ports.1 == Stream::PORT)
+    }
+
+    /// Waits until nothing has come through the tunnel for `quiet`, and gives the moment of the last packet: of
+    /// transport data on the wire or of the stream inside, whichever came later.
+    pub fn last_through_tunnel(&self, quiet: Duration) -> Result<Duration> {
+        let last = || {
+            let wire = self.wire.packets().into_iter().rfind(from_laptop);
+            let inside = self.inside.last();
+            [wire, inside].into_iter().flatten().map(|packet| packet.at).max()
+        };
+        crate::moment::eventually("the tunnel falls silent", PATIENCE, || {
+            let last = last().context("nothing has ever come through the tunnel")?;
+            Ok((crate::moment::now().saturating_sub(last) > quiet).then_some(last))
+        })
+    }
+
+    /// Handshakes that the gateway has accepted at or after a moment.
+    pub fn handshakes(&self, since: Duration) -> usize {
+        let accepted = |packet: &Packet| packet.at >= since && packet.is_handshake_response(GATEWAY.port());
+        self.wire.packets().iter().filter(|packet| accepted(packet)).count()
+    }
+
+    /// Brings the laptop from where it is to a tunnel that is up at home: card in, PIN typed.
+    pub fn open_tunnel(&mut self, port: Port, place: Place) -> Result<()> {
+        self.world.plug(port, place)?;
+        let inserted = crate::moment::now();
+        self.card.insert()?;
+        self.unlock(inserted)?;
+        self.monitor.until("tunnel", &["up"], inserted, PATIENCE)?;
+        Ok(())
+    }
+
+    /// Types the PIN as soon as the card that was put in at a moment asks for it.
+    pub fn unlock(&self, inserted: Duration) -> Result<()> {
+        self.monitor.until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
+        self.laptop.unlock(&self.card.identity().pin)
+    }
+}
+
+/// Transport data on its way from the laptop to the gateway.
+fn from_laptop(packet: &Packet) -> bool {
+    packet.is_transport_data(GATEWAY.port()) && packet.ports.1 == GATEWAY.port()
+}
+
+fn clear_sides(world: &World) -> Result<Vec<Capture>> {
+    let watch = |place| {
+        let leaves = |packet: &Packet| &*packet.interface == "lan" && is_internal(packet.destination);
+        Capture::start(world.router(place), leaves)
+    };
+    [Place::Home, Place::Phone, Place::Guest].into_iter().map(watch).collect()
+}
