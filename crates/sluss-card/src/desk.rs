@@ -462,3 +462,6 @@ impl CardInfo {
     }
 }
 
+
+#[cfg(test)]
+mod tests;
