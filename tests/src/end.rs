@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use sluss_platform::{TunDevice, UdpSocket, clock, tunnel_io};
 use sluss_tunnel::{Command, Event, Key, Tunnel};
-use sluss_wg::{Config, Device, PeerConfig, PeerId, PublicKey, Respond, SoftwareKey, Tai64n, Time, Timing};
+use sluss_wg::{Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, SoftwareKey, Tai64n, Time, Timing};
 
 use crate::netns::Netns;
 
@@ -31,6 +31,7 @@ pub struct Settings {
     pub offload: bool,
     pub timing: Timing,
     pub peer: PublicKey,
+    pub preshared_key: Option<[u8; 32]>,
     /// Where the peer is; `None` to wait for it.
     pub endpoint: Option<SocketAddr>,
 }
@@ -50,6 +51,8 @@ impl End {
             let udp = UdpSocket::bind(PORT, None)?;
             anyhow::Ok((tun, udp))
         })?;
+        // Without an address of its own making, the kernel has nobody to look for routers with: an idle device is silent.
+        network.ip(&format!("link set {TUN} addrgenmode none"))?;
         for address in &settings.addresses {
             network.ip(&format!("addr add {address} dev {TUN}"))?;
         }
@@ -66,7 +69,7 @@ impl End {
         };
         let peer = PeerConfig {
             public_key: settings.peer,
-            preshared_key: None,
+            preshared_key: settings.preshared_key.map(PresharedKey::new),
             endpoint: settings.endpoint,
             allowed_ips: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
             persistent_keepalive: None,

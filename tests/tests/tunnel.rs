@@ -81,6 +81,7 @@ fn settings(private: [u8; 32], peer: [u8; 32], host: u8) -> Settings {
         offload: true,
         timing: Timing::default(),
         peer: public(peer),
+        preshared_key: None,
         endpoint: None,
     }
 }

@@ -1,0 +1,240 @@
+//! Our engine against other people's: wireguard-go, gotatun and boringtun, in both roles, over rekeys, data both ways.
+
+use std::net::UdpSocket;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sluss_platform::clock::boottime;
+use sluss_tests::end::{End, PORT, Settings, endpoint, public};
+use sluss_tests::moment::eventually;
+use sluss_tests::netns::{Netns, Process, veth};
+use sluss_tests::{artifacts, skip, trial, trials};
+use sluss_tunnel::{Event, Lost};
+use sluss_wg::{Role, Timing};
+
+fn main() -> ExitCode {
+    trials::main(&[
+        trial!(wireguard_go_answers_us_over_two_rekeys),
+        trial!(gotatun_answers_us_over_two_rekeys),
+        trial!(boringtun_answers_us_over_two_rekeys),
+        trial!(slow_all_three_initiate_over_two_rekeys, 400),
+    ])
+}
+
+const OURS: [u8; 32] = [3; 32];
+const THEIRS: [u8; 32] = [4; 32];
+const PRESHARED: [u8; 32] = [5; 32];
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How other people's programs are started.
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    WireguardGo,
+    Gotatun,
+    Boringtun,
+}
+
+impl Program {
+    fn command(self, device: &str) -> Result<Command> {
+        Ok(match self {
+            Program::WireguardGo => {
+                let Ok(path) = which("wireguard-go") else {
+                    skip!("wireguard-go is not installed (package wireguard-go)");
+                };
+                let mut command = Command::new(path);
+                command.args(["--foreground", device]).env("WG_PROCESS_FOREGROUND", "1");
+                command
+            }
+            Program::Gotatun => {
+                let mut command = Command::new(artifacts::gotatun()?);
+                command.args(["--foreground", "--disable-drop-privileges", device]);
+                command
+            }
+            Program::Boringtun => {
+                let mut command = Command::new(artifacts::boringtun()?);
+                command.args(["--foreground", "--disable-drop-privileges", device]);
+                command
+            }
+        })
+    }
+}
+
+fn which(program: &str) -> Result<String> {
+    let output = Command::new("sh").args(["-c", &format!("command -v {program}")]).output()?;
+    ensure!(output.status.success(), "no {program}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// Our end, theirs, and a socket on each side of the tunnel.
+struct Pair {
+    ours: End,
+    here: UdpSocket,
+    there: UdpSocket,
+    rounds: u64,
+    _theirs: Process,
+}
+
+/// Who speaks first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Initiator {
+    We,
+    They,
+}
+
+impl Pair {
+    /// Joins us to a running program; `name` sets this pair's networks and devices apart from others'.
+    fn new(program: Program, initiator: Initiator, name: &str, timing: Timing) -> Result<Pair> {
+        let (left, right) = (Netns::new(&format!("{name}-we"))?, Netns::new(&format!("{name}-they"))?);
+        veth((&left, "eth0"), (&right, "eth0"))?;
+        left.ip("addr add 192.0.2.1/24 dev eth0")?;
+        right.ip("addr add 192.0.2.2/24 dev eth0")?;
+        let theirs = configure(program, &right, name, initiator)?;
+        let ours = End::start(
+            &left,
+            Settings {
+                private: OURS,
+                held: false,
+                addresses: vec!["10.9.0.1/24".to_owned(), "fd09::1/64".to_owned()],
+                mtu: 1420,
+                offload: true,
+                timing,
+                peer: public(THEIRS),
+                preshared_key: Some(PRESHARED),
+                endpoint: (initiator == Initiator::We).then_some(endpoint("192.0.2.2")?),
+            },
+        )?;
+        let here = left.run(|| UdpSocket::bind("[fd09::1]:7"))?;
+        let there = right.run(|| UdpSocket::bind("[fd09::2]:7"))?;
+        here.connect("[fd09::2]:7")?;
+        there.connect("[fd09::1]:7")?;
+        for socket in [&here, &there] {
+            socket.set_read_timeout(Some(PATIENCE))?;
+        }
+        Ok(Pair {
+            ours,
+            here,
+            there,
+            rounds: 0,
+            _theirs: theirs,
+        })
+    }
+
+    /// A packet of any size each way; the initiator speaks first.
+    fn round(&mut self, initiator: Initiator) -> Result<()> {
+        self.rounds += 1;
+        let length = 8 + (self.rounds as usize * 997) % 1_360;
+        let content: Vec<u8> = self.rounds.to_be_bytes().into_iter().cycle().take(length).collect();
+        let (first, second) = match initiator {
+            Initiator::We => (&self.here, &self.there),
+            Initiator::They => (&self.there, &self.here),
+        };
+        for (from, to) in [(first, second), (second, first)] {
+            let mut got = [0; 2_048];
+            from.send(&content)?;
+            let length = to.recv(&mut got).with_context(|| format!("round {}: lost", self.rounds))?;
+            ensure!(got[..length] == content, "round {}: not what was sent", self.rounds);
+        }
+        Ok(())
+    }
+
+    /// Data both ways until the third session in this role is in use, and some more.
+    fn two_rekeys(&mut self, initiator: Initiator, pace: Duration) -> Result<()> {
+        let role = match initiator {
+            Initiator::We => Role::Initiator,
+            Initiator::They => Role::Responder,
+        };
+        let started = boottime();
+        let mut sessions = 0;
+        while sessions < 3 {
+            self.round(initiator)?;
+            while let Ok(event) = self.ours.events.recv_timeout(pace) {
+                match event {
+                    Event::Peer(sluss_wg::Event::SessionEstablished { role: played, .. }) if played == role => {
+                        sessions += 1;
+                        println!("session {sessions} after {:?}", boottime() - started);
+                    }
+                    Event::Failed(error) => return Err(error.into()),
+                    Event::Peer(_) | Event::StampReserved { .. } | Event::DhWanted { .. } => {}
+                }
+            }
+        }
+        for _ in 0..50 {
+            self.round(initiator)?;
+        }
+        let lost = self.ours.tunnel.stats().lost;
+        ensure!(lost == Lost::default(), "{lost:?}");
+        println!("measured {} rounds over {sessions} sessions in {:?}", self.rounds, boottime() - started);
+        Ok(())
+    }
+}
+
+/// Starts their program and gives it keys, addresses and us.
+fn configure(program: Program, network: &Netns, name: &str, initiator: Initiator) -> Result<Process> {
+    let device = format!("{name}0");
+    std::fs::create_dir_all("/run/wireguard")?;
+    let mut command = program.command(&device)?;
+    let process = network.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let socket = format!("/run/wireguard/{device}.sock");
+    eventually("their configuration socket", PATIENCE, || Ok(std::fs::exists(&socket)?.then_some(())))?;
+    let mut configuration = format!(
+        "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n\
+         [Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 10.9.0.1/32, fd09::1/128\n",
+        STANDARD.encode(THEIRS),
+        STANDARD.encode(public(OURS).0),
+        STANDARD.encode(PRESHARED),
+    );
+    if initiator == Initiator::They {
+        configuration += &format!("Endpoint = 192.0.2.1:{PORT}\n");
+    }
+    network.feed(Command::new("wg").args(["setconf", &device, "/dev/stdin"]), &configuration)?;
+    network.ip(&format!("addr add 10.9.0.2/24 dev {device}"))?;
+    network.ip(&format!("addr add fd09::2/64 dev {device}"))?;
+    network.ip(&format!("link set {device} mtu 1420 up"))?;
+    Ok(process)
+}
+
+/// Our clock is short; theirs does not mind.
+fn answers_us(program: Program, name: &str) -> Result<()> {
+    let timing = Timing { rekey_after: Duration::from_millis(1_500), ..Timing::default() };
+    let mut pair = Pair::new(program, Initiator::We, name, timing)?;
+    pair.two_rekeys(Initiator::We, Duration::from_millis(1))
+}
+
+fn wireguard_go_answers_us_over_two_rekeys() -> Result<()> {
+    answers_us(Program::WireguardGo, "go")
+}
+
+fn gotatun_answers_us_over_two_rekeys() -> Result<()> {
+    answers_us(Program::Gotatun, "gota")
+}
+
+fn boringtun_answers_us_over_two_rekeys() -> Result<()> {
+    answers_us(Program::Boringtun, "boring")
+}
+
+/// On their own clock, 120 s from session to session; side by side, since nearly all of it is waiting.
+fn slow_all_three_initiate_over_two_rekeys() -> Result<()> {
+    let programs = [(Program::WireguardGo, "go"), (Program::Gotatun, "gota"), (Program::Boringtun, "boring")];
+    let pairs = programs.map(|(program, name)| {
+        let pair = Pair::new(program, Initiator::They, name, Timing::default())?;
+        anyhow::Ok((program, pair))
+    });
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for pair in pairs {
+            let (program, mut pair) = pair?;
+            running.push(scope.spawn(move || {
+                pair.two_rekeys(Initiator::They, Duration::from_millis(100))
+                    .with_context(|| format!("{program:?}"))
+            }));
+        }
+        for thread in running {
+            thread.join().expect("no panic")?;
+        }
+        Ok(())
+    })
+}
