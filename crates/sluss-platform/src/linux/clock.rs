@@ -104,3 +104,48 @@ mod timer {
         Ok(timer?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_alarm_rings_once_and_not_before_its_time() {
+        let mut alarm = Alarm::new().unwrap();
+        let at = boottime() + Duration::from_millis(20);
+        alarm.set(Some(at)).unwrap();
+        alarm.rang().await.unwrap();
+        assert!(boottime() >= at);
+        assert!(!rings(&mut alarm).await, "it is off after it rang");
+    }
+
+    #[tokio::test]
+    async fn a_moment_that_has_passed_rings_at_once() {
+        let mut alarm = Alarm::new().unwrap();
+        for past in [Duration::ZERO, boottime()] {
+            alarm.set(Some(past)).unwrap();
+            alarm.rang().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alarm_that_was_moved_or_turned_off_after_ringing_stays_silent() {
+        let mut alarm = Alarm::new().unwrap();
+        for later in [None, Some(boottime() + Duration::from_secs(3600))] {
+            alarm.set(Some(boottime())).unwrap();
+            // The runtime has heard it before it is moved.
+            assert!(alarm.timer.readable().await.is_ok());
+            alarm.set(later).unwrap();
+            assert!(!rings(&mut alarm).await, "{later:?}");
+        }
+    }
+
+    /// Whether it rings now, or within some turns of the runtime.
+    async fn rings(alarm: &mut Alarm) -> bool {
+        tokio::select! {
+            biased;
+            _ = alarm.rang() => true,
+            () = async { for _ in 0..20 { tokio::task::yield_now().await } } => false,
+        }
+    }
+}

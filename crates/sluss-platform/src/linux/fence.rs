@@ -3,9 +3,7 @@
 //! It is text for `nft`, so that an administrator reads in `nft list table inet sluss` what is written here.
 //! `docs/decisions/0005-nft-program.md` has the reasons and the figures.
 
-use std::fmt::Write as _;
 use std::io;
-use std::net::IpAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -23,49 +21,61 @@ const NFT: &str = "/usr/sbin/nft";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Deletes both tables. Naming them first makes deletion succeed when they are not there.
-pub(super) const REMOVAL: &str = "\
+const REMOVAL: &str = "\
 table inet sluss
 delete table inet sluss
 table arp sluss
 delete table arp sluss
 ";
 
-/// The whole fence for `config`. It replaces the one in force in a single transaction.
+/// What precedes the tables: their chains stay hooked where they are, and only the rules in them are exchanged.
+///
+/// A table that is deleted and made anew in one transaction does leak: its new chains are hooked before the old ones, so
+/// a packet that meets the new one just before the change and the old one just after it meets no rule at all.
+const EXCHANGE: &str = "\
+table inet sluss
+flush table inet sluss
+table arp sluss
+flush table arp sluss
+";
+
+/// The whole fence for `config`; it takes the place of the one in force.
 ///
 /// `Closed` and `Tunnelled` have the same fence: without its device nothing enters the tunnel. So the way from the
 /// verdict to the first packet has no ruleset to wait for.
 pub(super) fn ruleset(config: &HostConfig) -> String {
     let tun = &config.tun.name;
-    let own = config.tun.addresses.iter().map(IpNet::addr);
-    let (internal4, internal6) =
-        by_family(config.internal.iter().map(|net| (net.trunc(), net.addr())));
-    let (own4, own6) = by_family(own.map(|address| (address, address)));
     let verified = match &config.mode {
         // By index: a name can be taken over by the next adapter that is plugged in.
-        HostMode::Inside { link } => format!("meta oif {} accept\n", link.id.index),
+        HostMode::Inside { link } => format!("meta oif {} accept", link.id.index),
         HostMode::Closed | HostMode::Tunnelled => String::new(),
     };
-
-    let mut text = String::from(REMOVAL);
-    text.push_str("table inet sluss {\n");
-    declare_set(&mut text, "internal4", "ipv4_addr", &internal4);
-    declare_set(&mut text, "internal6", "ipv6_addr", &internal6);
-    declare_set(&mut text, "own4", "ipv4_addr", &own4);
-    declare_set(&mut text, "own6", "ipv6_addr", &own6);
+    let internal = IpNet::aggregate(&config.internal);
+    let turn_away = to_each(&internal, "reject with icmpx type admin-prohibited");
+    let own: Vec<IpNet> = config
+        .tun
+        .addresses
+        .iter()
+        .map(|net| net.addr().into())
+        .collect();
+    let keep_out = to_each(&own, "drop");
+    let keep_silent = rule("arp operation request arp daddr ip", v4(&own), "drop");
     // Chain by chain:
-    // - arrivals: whoever shares the link with us may not address the tunnel (CVE-2019-14899). Then answers to the daemon's
-    //   own sockets take over their mark, so that the reverse path check looks them up as the daemon's packets were.
-    // - internal: the fence itself, shared by what this host sends and what it forwards for containers. What keeps
-    //   the link itself alive is let by: neighbour discovery, which ordinary users cannot send, and DHCP renewal,
-    //   whose ports they cannot bind.
-    let _ = write!(
-        text,
+    // - arrivals: who shares the link with us may not address the tunnel, nor ask for it (CVE-2019-14899). What passes and
+    //   is for the daemon's own sockets takes over their mark, and so do the requests by which the link finds us and the
+    //   answers of its DHCP server: unmarked, those from internal addresses would fail the reverse path check.
+    // - internal: the fence itself, for what this host sends and for what it forwards for containers. What keeps
+    //   the link alive is let by: neighbour discovery, which ordinary users cannot send, and DHCP, whose ports
+    //   they cannot bind.
+    format!(
         "
+table inet sluss {{
   chain arrivals {{
     type filter hook prerouting priority mangle; policy accept;
-    iifname != {{ \"lo\", \"{tun}\" }} ip daddr @own4 drop
-    iifname != {{ \"lo\", \"{tun}\" }} ip6 daddr @own6 drop
+    iifname {{ \"lo\", \"{tun}\" }} accept
+    {keep_out}
     socket mark {MARK:#x} meta mark set {MARK:#x}
+    udp sport 67 udp dport 68 meta mark set {MARK:#x}
   }}
   chain departures {{
     type filter hook output priority filter; policy accept;
@@ -81,26 +91,36 @@ pub(super) fn ruleset(config: &HostConfig) -> String {
   }}
   chain internal {{
     oifname {{ \"lo\", \"{tun}\" }} accept
-    {verified}ip daddr @internal4 reject with icmpx type admin-prohibited
-    ip6 daddr @internal6 reject with icmpx type admin-prohibited
+    {verified}
+    {turn_away}
   }}
 }}
 table arp sluss {{
-  set own4 {{ type ipv4_addr; {own4} }}
   chain arrivals {{
     type filter hook input priority filter; policy accept;
-    arp operation request arp daddr ip @own4 drop
+    {keep_silent}
+    meta mark set {MARK:#x}
   }}
 }}
-",
-        own4 = elements(&own4)
-    );
-    text
+"
+    )
 }
 
-/// Loads a ruleset as one transaction: all of it is in force afterwards, or nothing has changed.
+/// Puts a ruleset in force: all of it at once, or nothing has changed.
 pub(super) async fn load(ruleset: &str) -> Result<()> {
-    match tokio::time::timeout(PATIENCE, run_nft(ruleset)).await {
+    match transaction(&format!("{EXCHANGE}{ruleset}")).await {
+        // Another release may have hooked its chains elsewhere: rather a gap of microseconds than a fence that stays as it is.
+        Err(_) => transaction(&format!("{REMOVAL}{ruleset}")).await,
+        Ok(()) => Ok(()),
+    }
+}
+/// Takes the fence off.
+pub(super) async fn remove() -> Result<()> {
+    transaction(REMOVAL).await
+}
+
+async fn transaction(script: &str) -> Result<()> {
+    match tokio::time::timeout(PATIENCE, run_nft(script)).await {
         Ok(Ok((status, _))) if status.success() => Ok(()),
         Ok(Ok((status, said))) => Err(Error::Firewall(format!("{status}: {}", said.trim()))),
         Ok(Err(source)) => Err(Error::Firewall(format!("{NFT}: {source}"))),
@@ -110,8 +130,8 @@ pub(super) async fn load(ruleset: &str) -> Result<()> {
     }
 }
 
-/// Nothing of the daemon's environment reaches the program, and its death is certain.
-async fn run_nft(ruleset: &str) -> io::Result<(ExitStatus, String)> {
+/// Nothing of the daemon's environment reaches the program, and it does not outlive our waiting for it.
+async fn run_nft(script: &str) -> io::Result<(ExitStatus, String)> {
     let mut nft = Command::new(NFT)
         .args(["-f", "-"])
         .env_clear()
@@ -122,40 +142,38 @@ async fn run_nft(ruleset: &str) -> io::Result<(ExitStatus, String)> {
         .kill_on_drop(true)
         .spawn()?;
     let mut stdin = nft.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    let written = stdin.write_all(ruleset.as_bytes()).await;
+    let written = stdin.write_all(script.as_bytes()).await;
     drop(stdin);
     let output = nft.wait_with_output().await?;
     if output.status.success() {
         written?;
     }
-    Ok((
-        output.status,
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    ))
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status, said))
 }
 
-fn declare_set(text: &mut String, name: &str, kind: &str, members: &[String]) {
-    let _ = writeln!(
-        text,
-        "  set {name} {{ type {kind}; flags interval; auto-merge; {} }}",
-        elements(members)
-    );
+/// A rule for what is sent to `nets`, for each family that they have.
+fn to_each(nets: &[IpNet], verdict: &str) -> String {
+    let ipv4 = rule("ip daddr", v4(nets), verdict);
+    let ipv6 = rule("ip6 daddr", v6(nets), verdict);
+    format!("{ipv4}\n    {ipv6}")
 }
 
-/// nft has no empty element list.
-fn elements(members: &[String]) -> String {
+/// nft knows no empty set: no rule then.
+fn rule(selector: &str, members: Vec<String>, verdict: &str) -> String {
     if members.is_empty() {
         String::new()
     } else {
-        format!("elements = {{ {} }};", members.join(", "))
+        format!("{selector} {{ {} }} {verdict}", members.join(", "))
     }
 }
 
-fn by_family<T: ToString>(
-    members: impl Iterator<Item = (T, IpAddr)>,
-) -> (Vec<String>, Vec<String>) {
-    let (v4, v6): (Vec<_>, Vec<_>) = members.partition(|(_, address)| address.is_ipv4());
-    let texts =
-        |half: Vec<(T, IpAddr)>| half.iter().map(|(member, _)| member.to_string()).collect();
-    (texts(v4), texts(v6))
+fn v4(nets: &[IpNet]) -> Vec<String> {
+    let ipv4 = nets.iter().filter(|net| net.addr().is_ipv4());
+    ipv4.map(ToString::to_string).collect()
+}
+
+fn v6(nets: &[IpNet]) -> Vec<String> {
+    let ipv6 = nets.iter().filter(|net| net.addr().is_ipv6());
+    ipv6.map(ToString::to_string).collect()
 }

@@ -131,3 +131,6 @@ fn untrusted(path: &Path, why: &'static str) -> Error {
         why,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ impl Host {
     pub async fn remove(&mut self) -> Result<()> {
         routes::remove(&self.netlink).await?;
         self.fence = None;
-        fence::load(fence::REMOVAL).await
+        fence::remove().await
     }
 
     async fn route(&self, config: &HostConfig) -> Result<()> {

@@ -63,7 +63,10 @@ trait Seat {
     fn active_session(&self) -> zbus::Result<(String, OwnedObjectPath)>;
 }
 
-#[zbus::proxy(interface = "org.freedesktop.login1.Session", default_service = "org.freedesktop.login1")]
+#[zbus::proxy(
+    interface = "org.freedesktop.login1.Session",
+    default_service = "org.freedesktop.login1"
+)]
 trait Session {
     #[zbus(property(emits_changed_signal = "false"))]
     fn user(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
@@ -116,6 +119,10 @@ async fn owner(bus: &zbus::Connection, session: OwnedObjectPath) -> Option<u32> 
     if session.as_str() == "/" {
         return None;
     }
-    let session = SessionProxy::builder(bus).path(session).build().await.ok()?;
+    let session = SessionProxy::builder(bus)
+        .path(session)
+        .build()
+        .await
+        .ok()?;
     session.user().await.ok().map(|(uid, _)| uid)
 }

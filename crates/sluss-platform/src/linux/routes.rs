@@ -90,16 +90,15 @@ pub(super) async fn apply(netlink: &Netlink, config: &HostConfig, tun: Option<u3
         let wanted: Vec<&Route> = wanted.iter().filter(of_family).collect();
         let found = routes(netlink, family).await?;
         for route in &wanted {
-            if !found.contains(route) {
+            if !found.iter().any(|(it, _)| it.as_ref() == Some(route)) {
                 add_route(netlink, route).await?;
             }
         }
-        for stale in &found {
-            // Replaced above is gone already.
-            let replaced =
-                |route: &&&Route| route.prefix == stale.prefix && route.metric() == stale.metric();
-            if !wanted.iter().any(|route| replaced(&route)) {
-                delete_route(netlink, stale).await?;
+        for (route, message) in found {
+            // Another way to the same prefix has taken its place already.
+            let replaced = |it: &Route| wanted.iter().any(|route| route.takes_the_place_of(it));
+            if !route.is_some_and(|route| replaced(&route)) {
+                delete_route(netlink, message).await?;
             }
         }
 
@@ -124,8 +123,8 @@ pub(super) async fn remove(netlink: &Netlink) -> Result<()> {
         for (_, message) in rules(netlink, family).await? {
             delete_rule(netlink, message).await?;
         }
-        for route in routes(netlink, family).await? {
-            delete_route(netlink, &route).await?;
+        for (_, message) in routes(netlink, family).await? {
+            delete_route(netlink, message).await?;
         }
     }
     Ok(())
@@ -200,7 +199,8 @@ fn overlap(a: IpNet, b: IpNet) -> Option<IpNet> {
     }
 }
 
-async fn routes(netlink: &Netlink, family: Family) -> Result<Vec<Route>> {
+/// Our routes; `None` for one that carries our tag and yet is none that we make.
+async fn routes(netlink: &Netlink, family: Family) -> Result<Vec<(Option<Route>, RouteMessage)>> {
     let mut filter = RouteMessage::default();
     filter.header.address_family = family.address_family();
     filter.header.protocol = PROTOCOL;
@@ -208,11 +208,15 @@ async fn routes(netlink: &Netlink, family: Family) -> Result<Vec<Route>> {
     let dump = netlink.handle.route().get(filter).execute();
     let found = collect("read our routes", dump).await?;
     // An old kernel ignores the filter.
-    let ours = |route: &&RouteMessage| {
+    let ours = |route: &RouteMessage| {
         route.header.protocol == PROTOCOL
             && route.attributes.contains(&RouteAttribute::Table(TABLE))
     };
-    Ok(found.iter().filter(ours).filter_map(Route::parse).collect())
+    Ok(found
+        .into_iter()
+        .filter(ours)
+        .map(|it| (Route::parse(&it), it))
+        .collect())
 }
 
 async fn add_route(netlink: &Netlink, route: &Route) -> Result<()> {
@@ -222,12 +226,9 @@ async fn add_route(netlink: &Netlink, route: &Route) -> Result<()> {
 }
 
 /// A route whose interface has just gone is gone too.
-async fn delete_route(netlink: &Netlink, route: &Route) -> Result<()> {
-    let request = netlink.handle.route().del(route.message());
-    unless(Errno::ESRCH, request.execute().await).map_err(failed(format_args!(
-        "take the route to {} off",
-        route.prefix
-    )))
+async fn delete_route(netlink: &Netlink, message: RouteMessage) -> Result<()> {
+    let request = netlink.handle.route().del(message);
+    unless(Errno::ESRCH, request.execute().await).map_err(failed("take a route off"))
 }
 
 /// Our rules; `None` for one that carries our tag and yet says what none of ours says.
@@ -302,6 +303,11 @@ impl Rule {
 }
 
 impl Route {
+    /// The kernel tells routes apart by these two.
+    fn takes_the_place_of(&self, other: &Route) -> bool {
+        self.prefix == other.prefix && self.metric() == other.metric()
+    }
+
     fn metric(&self) -> u32 {
         match self.to {
             To::Interface(_) | To::Gateway { .. } => WAY,
@@ -345,8 +351,10 @@ impl Route {
         let mut destination = None;
         let mut interface = None;
         let mut gateway = None;
+        let mut metric = None;
         for attribute in &message.attributes {
             match attribute {
+                RouteAttribute::Priority(value) => metric = Some(*value),
                 RouteAttribute::Destination(address) => destination = Some(ip(address)?),
                 RouteAttribute::Gateway(address) => gateway = Some(ip(address)?),
                 RouteAttribute::Oif(index) => interface = Some(*index),
@@ -362,7 +370,8 @@ impl Route {
             (_, None) => To::Interface(interface?),
         };
         let prefix = IpNet::new(destination?, message.header.destination_prefix_length).ok()?;
-        Some(Route { prefix, to })
+        let route = Route { prefix, to };
+        (metric == Some(route.metric())).then_some(route)
     }
 }
 
@@ -373,3 +382,6 @@ pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What the host does with internal traffic, seen from the wires: nothing leaves but by the way that the mode gives.
+
+mod inside;
+mod probes;
+mod recovery;
+mod street;
+mod walls;
+mod watcher;
+
+use std::process::ExitCode;
+
+use sluss_tests::{trial, trials};
+
+use inside::*;
+use probes::*;
+use recovery::*;
+use street::attack_if_asked;
+use walls::*;
+use watcher::*;
+
+fn main() -> ExitCode {
+    if let Some(code) = attack_if_asked() {
+        return code;
+    }
+    if let Some(code) = play_the_daemon_if_asked() {
+        return code;
+    }
+    trials::main(&[
+        trial!(closed_lets_nothing_out),
+        trial!(containers_are_walled_in_too),
+        trial!(pushed_routes_and_leases_do_not_win),
+        trial!(changing_the_walls_leaves_no_gap),
+        trial!(the_tunnel_address_cannot_be_inferred_from_the_link),
+        trial!(the_link_itself_stays_alive),
+        trial!(applying_twice_changes_nothing),
+        trial!(a_killed_daemon_leaves_it_closed),
+        trial!(leftovers_are_found_by_their_tag),
+        trial!(removal_leaves_no_trace_and_nothing_else_undone),
+        trial!(inside_uses_the_verified_link_only),
+        trial!(inside_closes_when_the_link_goes),
+        trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
+        trial!(watcher_ignores_neighbours_and_our_own_changes),
+        trial!(watcher_knows_what_is_no_link),
+        trial!(beacons_are_told_apart),
+        trial!(a_lost_packet_is_no_lost_probe),
+        trial!(probes_never_use_the_tunnel),
+        trial!(answers_pass_the_reverse_path_check),
+        trial!(a_proof_cuts_the_waiting_short),
+    ])
+}
