@@ -132,6 +132,10 @@ impl<'a> Document<'a> {
             Some(built) if self.mistakes.is_empty() => return Ok(built),
             Some(_) | None => {}
         }
+        if self.mistakes.iter().any(|mistake| unreadable(&mistake.it)) {
+            // What seems to be missing may well be there.
+            self.mistakes.retain(|mistake| !matches!(mistake.it, Problem::Missing { .. }));
+        }
         self.mistakes.sort_by_key(|mistake| mistake.place);
         let hidden = self.mistakes.len().saturating_sub(MAX_MISTAKES);
         self.mistakes.truncate(MAX_MISTAKES);
@@ -176,8 +180,8 @@ impl<'a> Document<'a> {
                     self.sections.insert(path.clone(), place);
                     self.read_table(source, &path, inner);
                 } else {
-                    let (key, example) = (key.path, key.example);
-                    self.mistake(place, Problem::WrongType { key, expected: "in a section", found, example });
+                    let (key, example) = (&key.path[..path.len()], key.example);
+                    self.mistake(place, Problem::WrongType { key, expected: "a section", found, example });
                 }
             } else {
                 let nearest = self.nearest(&path);
@@ -188,14 +192,16 @@ impl<'a> Document<'a> {
 
     /// The known key that was probably meant: alike as a whole, or the same name in another section.
     fn nearest(&self, path: &str) -> Option<&'static str> {
-        let last = |path: &str| path.rsplit('.').next().map(str::to_owned);
-        let likeness = |key: &KeyInfo| match last(key.path) == last(path) {
+        let name = path.rsplit('.').next();
+        let likeness = |candidate: &'static str| match candidate.rsplit('.').next() == name {
             true => 1.0,
-            false => strsim::normalized_damerau_levenshtein(key.path, path),
+            false => strsim::normalized_damerau_levenshtein(candidate, path),
         };
         let too_long = path.len() > MAX_SHOWN;
-        let scored = self.keys.iter().filter(|_| !too_long).map(|key| (likeness(key), key.path));
-        scored.filter(|(score, _)| *score > 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, path)| path)
+        let sections = self.keys.iter().filter_map(|key| key.path.split_once('.')).map(|(section, _)| section);
+        let candidates = self.keys.iter().map(|key| key.path).chain(sections).filter(|_| !too_long);
+        let scored = candidates.map(|candidate| (likeness(candidate), candidate));
+        scored.filter(|(score, _)| *score > 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
     }
 
     fn example(&self, key: &'static str) -> &'static str {
@@ -215,6 +221,18 @@ impl<'a> Document<'a> {
 /// Whether `path` lies in `section`, at any depth.
 fn within(path: &str, section: &str) -> bool {
     path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether the problem kept the rest of a file from being read.
+fn unreadable(problem: &Problem) -> bool {
+    match problem {
+        Problem::Syntax(_) | Problem::TooLarge { .. } => true,
+        Problem::UnknownKey { .. }
+        | Problem::Missing { .. }
+        | Problem::WrongType { .. }
+        | Problem::BadValue { .. }
+        | Problem::More(_) => false,
+    }
 }
 
 /// What a file may say is anything; what a message says is short and harmless to a terminal.
