@@ -103,7 +103,10 @@ impl Activity {
 
     /// Bytes received and sent.
     pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.inbound.bytes.load(Relaxed), self.outbound.bytes.load(Relaxed))
+        (
+            self.inbound.bytes.load(Relaxed),
+            self.outbound.bytes.load(Relaxed),
+        )
     }
 
     /// Whether it was not watched before.
@@ -115,7 +118,8 @@ impl Activity {
 impl Traffic {
     /// Not a read-modify-write: only one half ever writes here.
     fn count(&self, bytes: usize, now: Time) {
-        self.bytes.store(self.bytes.load(Relaxed) + bytes as u64, Relaxed);
+        self.bytes
+            .store(self.bytes.load(Relaxed) + bytes as u64, Relaxed);
         self.last.set(now);
     }
 }
@@ -145,11 +149,17 @@ impl Cell {
 
     /// Sets an empty cell; says whether it was empty.
     fn begin(&self, now: Time) -> bool {
-        self.0.load(Relaxed) == 0 && self.0.compare_exchange(0, nanos(now), SeqCst, Relaxed).is_ok()
+        self.0.load(Relaxed) == 0
+            && self
+                .0
+                .compare_exchange(0, nanos(now), SeqCst, Relaxed)
+                .is_ok()
     }
 }
 
 /// Zero means "none"; nothing happens in the first nanosecond after boot.
 fn nanos(time: Time) -> u64 {
-    u64::try_from(time.elapsed_since_boot().as_nanos()).unwrap_or(u64::MAX).max(1)
+    u64::try_from(time.elapsed_since_boot().as_nanos())
+        .unwrap_or(u64::MAX)
+        .max(1)
 }

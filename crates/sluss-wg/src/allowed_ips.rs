@@ -44,10 +44,19 @@ struct Level {
 
 impl Levels {
     fn insert(&mut self, network: u128, host_bits: u8, peer: PeerId) {
-        let at = self.0.binary_search_by_key(&host_bits, |level| level.host_bits).unwrap_or_else(|at| {
-            self.0.insert(at, Level { host_bits, networks: Vec::new() });
-            at
-        });
+        let at = self
+            .0
+            .binary_search_by_key(&host_bits, |level| level.host_bits)
+            .unwrap_or_else(|at| {
+                self.0.insert(
+                    at,
+                    Level {
+                        host_bits,
+                        networks: Vec::new(),
+                    },
+                );
+                at
+            });
         let networks = &mut self.0[at].networks;
         match networks.binary_search_by_key(&network, |&(network, _)| network) {
             Ok(at) => networks[at].1 = peer,
@@ -58,7 +67,10 @@ impl Levels {
     fn lookup(&self, address: u128) -> Option<PeerId> {
         self.0.iter().find_map(|level| {
             let network = address & u128::MAX.checked_shl(level.host_bits.into()).unwrap_or(0);
-            let at = level.networks.binary_search_by_key(&network, |&(network, _)| network).ok()?;
+            let at = level
+                .networks
+                .binary_search_by_key(&network, |&(network, _)| network)
+                .ok()?;
             Some(level.networks[at].1)
         })
     }

@@ -25,7 +25,10 @@ struct Labels {
 
 impl Labels {
     fn of(receiver: &PublicKey) -> Self {
-        Self { mac1: hash(&[b"mac1----", &receiver.0]), cookie: hash(&[b"cookie--", &receiver.0]) }
+        Self {
+            mac1: hash(&[b"mac1----", &receiver.0]),
+            cookie: hash(&[b"cookie--", &receiver.0]),
+        }
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -41,36 +44,65 @@ pub(crate) struct Checker {
 
 impl Checker {
     pub(crate) fn new(us: &PublicKey) -> Self {
-        Self { labels: Labels::of(us), secret: None }
+        Self {
+            labels: Labels::of(us),
+            secret: None,
+        }
     }
 
     pub(crate) fn mac1_fits(&self, macs: &Macs<'_>) -> bool {
         // msg.mac1 := MAC(HASH(LABEL-MAC1 || S_m'^pub), msg_alpha)
-        mac(&self.labels.mac1, &[macs.under_mac1]).ct_eq(macs.mac1).into()
+        mac(&self.labels.mac1, &[macs.under_mac1])
+            .ct_eq(macs.mac1)
+            .into()
     }
 
     /// Whether mac2 was made with the cookie that `from` has from us.
     pub(crate) fn mac2_fits(&self, macs: &Macs<'_>, from: SocketAddr, now: Time) -> bool {
-        let Some((secret, born)) = &self.secret else { return false };
-        let fits: bool = mac(&cookie(secret, from)[..], &[macs.under_mac2]).ct_eq(macs.mac2).into();
+        let Some((secret, born)) = &self.secret else {
+            return false;
+        };
+        let fits: bool = mac(&cookie(secret, from)[..], &[macs.under_mac2])
+            .ct_eq(macs.mac2)
+            .into();
         fits && now.saturating_since(*born) < LIFETIME
     }
 
     /// A cookie for whoever sent the handshake message that carried `mac1` from index `sender`.
-    pub(crate) fn reply(&mut self, sender: u32, mac1: &[u8; MAC], from: SocketAddr, now: Time, rng: &mut Rng) -> Datagram {
+    pub(crate) fn reply(
+        &mut self,
+        sender: u32,
+        mac1: &[u8; MAC],
+        from: SocketAddr,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Datagram {
         // R_m: a secret that changes every two minutes
-        let fresh = self.secret.take().filter(|(_, born)| now.saturating_since(*born) < LIFETIME);
-        let (secret, _) = self.secret.insert(fresh.unwrap_or_else(|| (rng.draw(), now)));
+        let fresh = self
+            .secret
+            .take()
+            .filter(|(_, born)| now.saturating_since(*born) < LIFETIME);
+        let (secret, _) = self
+            .secret
+            .insert(fresh.unwrap_or_else(|| (rng.draw(), now)));
         // t := MAC(R_m, A_m')
         let mut text = *cookie(secret, from);
         // msg.nonce := RAND(24); msg.cookie := XAEAD(HASH(LABEL-COOKIE || S_m^pub), msg.nonce, t, M)
         let mut nonce = [0; 24];
         nonce.copy_from_slice(&rng.draw()[..24]);
-        let tag = self.labels.cipher().encrypt_in_place_detached(&nonce.into(), mac1, &mut text);
+        let tag = self
+            .labels
+            .cipher()
+            .encrypt_in_place_detached(&nonce.into(), mac1, &mut text);
         let mut encrypted_cookie = [0; MAC + TAG];
         encrypted_cookie[..MAC].copy_from_slice(&text);
         encrypted_cookie[MAC..].copy_from_slice(&tag.expect("16 bytes are not too long"));
-        CookieReply { receiver: sender, nonce, encrypted_cookie }.datagram()
+        CookieReply {
+            receiver: sender,
+            nonce,
+            encrypted_cookie,
+        }
+        .datagram()
     }
 }
 
@@ -93,7 +125,11 @@ pub(crate) struct Jar {
 
 impl Jar {
     pub(crate) fn new(them: &PublicKey) -> Self {
-        Self { labels: Labels::of(them), unanswered: None, cookie: None }
+        Self {
+            labels: Labels::of(them),
+            unanswered: None,
+            cookie: None,
+        }
     }
 
     /// Writes mac1, and mac2 if there is a cookie that is still good.
@@ -104,7 +140,8 @@ impl Jar {
         mac1.copy_from_slice(&computed);
         self.unanswered = Some(computed);
         // msg.mac2 := MAC(L_m, msg_beta), or zeros if there is no cookie or it is older than two minutes
-        self.cookie.take_if(|(_, born)| now.saturating_since(*born) >= LIFETIME);
+        self.cookie
+            .take_if(|(_, born)| now.saturating_since(*born) >= LIFETIME);
         if let Some((cookie, _)) = &self.cookie {
             mac2.copy_from_slice(&mac(&cookie[..], &[covered, mac1]));
         }
@@ -116,7 +153,12 @@ impl Jar {
         let (text, tag) = reply.encrypted_cookie.split_at(MAC);
         let mut cookie = Cookie::default();
         cookie.copy_from_slice(text);
-        let opened = self.labels.cipher().decrypt_in_place_detached(&reply.nonce.into(), mac1, &mut cookie[..], Tag::from_slice(tag));
+        let opened = self.labels.cipher().decrypt_in_place_detached(
+            &reply.nonce.into(),
+            mac1,
+            &mut cookie[..],
+            Tag::from_slice(tag),
+        );
         if opened.is_ok() {
             self.unanswered = None;
             self.cookie = Some((cookie, now));

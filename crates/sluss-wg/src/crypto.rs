@@ -13,13 +13,22 @@ pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
 /// HASH of the concatenated parts: BLAKE2s-256.
 pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
-    parts.iter().fold(Blake2s256::new(), Digest::chain_update).finalize().into()
+    parts
+        .iter()
+        .fold(Blake2s256::new(), Digest::chain_update)
+        .finalize()
+        .into()
 }
 
 /// MAC: keyed BLAKE2s with 16 bytes of output. `key` is at most 32 bytes.
 pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
-    let keyed = <Blake2sMac<U16> as KeyInit>::new_from_slice(key).expect("every key here is 16 or 32 bytes, and BLAKE2s takes 32");
-    parts.iter().fold(keyed, Update::chain).finalize_fixed().into()
+    let keyed = <Blake2sMac<U16> as KeyInit>::new_from_slice(key)
+        .expect("every key here is 16 or 32 bytes, and BLAKE2s takes 32");
+    parts
+        .iter()
+        .fold(keyed, Update::chain)
+        .finalize_fixed()
+        .into()
 }
 
 /// KDF_n: HKDF over HMAC-BLAKE2s (RFC 5869, with the running key as salt).
@@ -40,9 +49,18 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> Secret {
     let mut pad = Zeroizing::new([0u8; BLOCK]);
     pad[..32].copy_from_slice(key);
     pad.iter_mut().for_each(|byte| *byte ^= 0x36);
-    let inner = parts.iter().fold(Blake2s256::new().chain_update(*pad), Digest::chain_update).finalize();
+    let inner = parts
+        .iter()
+        .fold(Blake2s256::new().chain_update(*pad), Digest::chain_update)
+        .finalize();
     pad.iter_mut().for_each(|byte| *byte ^= 0x36 ^ 0x5c);
-    Zeroizing::new(Blake2s256::new().chain_update(*pad).chain_update(inner).finalize().into())
+    Zeroizing::new(
+        Blake2s256::new()
+            .chain_update(*pad)
+            .chain_update(inner)
+            .finalize()
+            .into(),
+    )
 }
 
 /// A ChaCha20-Poly1305 key whose nonce is a counter. The key schedule is wiped when it drops.
@@ -50,19 +68,34 @@ pub(crate) struct Cipher(LessSafeKey);
 
 impl Cipher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("ChaCha20-Poly1305 takes 32 bytes")))
+        Self(LessSafeKey::new(
+            UnboundKey::new(&CHACHA20_POLY1305, key).expect("ChaCha20-Poly1305 takes 32 bytes"),
+        ))
     }
 
     /// Encrypts `text[..len - TAG]` in place and writes the tag behind it.
     pub(crate) fn seal(&self, counter: u64, aad: &[u8], text: &mut [u8]) {
         let (plain, tag) = text.split_at_mut(text.len() - TAG);
-        let computed = self.0.seal_in_place_separate_tag(nonce(counter), Aad::from(aad), plain);
-        tag.copy_from_slice(computed.expect("a packet is far shorter than 256 GiB").as_ref());
+        let computed = self
+            .0
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(aad), plain);
+        tag.copy_from_slice(
+            computed
+                .expect("a packet is far shorter than 256 GiB")
+                .as_ref(),
+        );
     }
 
     /// Decrypts ciphertext and tag in place; the plaintext is then the front of `text`.
-    pub(crate) fn open<'a>(&self, counter: u64, aad: &[u8], text: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        self.0.open_in_place(nonce(counter), Aad::from(aad), text).ok()
+    pub(crate) fn open<'a>(
+        &self,
+        counter: u64,
+        aad: &[u8],
+        text: &'a mut [u8],
+    ) -> Option<&'a mut [u8]> {
+        self.0
+            .open_in_place(nonce(counter), Aad::from(aad), text)
+            .ok()
     }
 }
 
@@ -100,7 +133,10 @@ mod tests {
     use super::*;
 
     fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
     }
 
     /// RFC 7693, appendix B.
@@ -115,7 +151,12 @@ mod tests {
     fn kdf_agrees_with_another_hmac() {
         use hmac::{Mac, SimpleHmac};
         let reference = |key: &[u8], input: &[u8]| -> [u8; 32] {
-            <SimpleHmac<Blake2s256> as Mac>::new_from_slice(key).unwrap().chain_update(input).finalize().into_bytes().into()
+            <SimpleHmac<Blake2s256> as Mac>::new_from_slice(key)
+                .unwrap()
+                .chain_update(input)
+                .finalize()
+                .into_bytes()
+                .into()
         };
         let (key, input) = ([7; 32], b"some input");
         let extracted = reference(&key, input);

@@ -12,8 +12,9 @@ use crate::message::{Macs, Message};
 use crate::peer::Peer;
 use crate::turn::{Owner, Shared, Turn};
 use crate::{
-    AllowedIps, Config, Deadline, DhError, DhId, Error, Inbound, Input, Notice, Now, Outbound, Output, PeerConfig, PeerId, PeerStatus,
-    PublicKey, SharedSecret, Sink, SoftwareKey, Time, inbound, outbound,
+    AllowedIps, Config, Deadline, DhError, DhId, Error, Inbound, Input, Notice, Now, Outbound,
+    Output, PeerConfig, PeerId, PeerStatus, PublicKey, SharedSecret, Sink, SoftwareKey, Time,
+    inbound, outbound,
 };
 
 /// Control of one interface. See the crate's front page.
@@ -33,8 +34,15 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::PeerIsUs`] if a peer has our own public key.
-    pub fn new(config: Config, peers: Vec<PeerConfig>, now: Time) -> Result<(Self, Outbound, Inbound), Error> {
-        if peers.iter().any(|peer| peer.public_key == config.public_key) {
+    pub fn new(
+        config: Config,
+        peers: Vec<PeerConfig>,
+        now: Time,
+    ) -> Result<(Self, Outbound, Inbound), Error> {
+        if peers
+            .iter()
+            .any(|peer| peer.public_key == config.public_key)
+        {
             return Err(Error::PeerIsUs);
         }
         let mut device = Self {
@@ -47,16 +55,27 @@ impl Device {
             agenda: BTreeSet::new(),
         };
         let mut outputs = Vec::new();
-        let now = Now { boot: now, wall: Default::default() };
+        let now = Now {
+            boot: now,
+            wall: Default::default(),
+        };
         for peer in peers {
             device.handle(Input::SetPeer(peer), now, &mut outputs);
         }
-        let (mut outbound, mut inbound) = (Outbound::new(config.timing, config.mtu), Inbound::new(config.timing));
+        let (mut outbound, mut inbound) = (
+            Outbound::new(config.timing, config.mtu),
+            Inbound::new(config.timing),
+        );
         for output in outputs {
             match output {
-                Output::Outbound(update) => outbound.apply(update, now.boot, &mut Vec::new(), &mut |_, _| {}),
+                Output::Outbound(update) => {
+                    outbound.apply(update, now.boot, &mut Vec::new(), &mut |_, _| {})
+                }
                 Output::Inbound(update) => inbound.apply(update),
-                Output::Send { .. } | Output::Dh { .. } | Output::PersistStamp { .. } | Output::Event(_) => {}
+                Output::Send { .. }
+                | Output::Dh { .. }
+                | Output::PersistStamp { .. }
+                | Output::Event(_) => {}
             }
         }
         Ok((device, outbound, inbound))
@@ -76,11 +95,27 @@ impl Device {
     }
 
     /// [`Device::handle`] for a key in memory: requests for a Diffie-Hellman are answered in the same turn.
-    pub fn handle_with(&mut self, key: &SoftwareKey, input: Input<'_>, now: Now, out: &mut impl Sink) {
-        let mut answering = Answering { requests: VecDeque::new(), out };
+    pub fn handle_with(
+        &mut self,
+        key: &SoftwareKey,
+        input: Input<'_>,
+        now: Now,
+        out: &mut impl Sink,
+    ) {
+        let mut answering = Answering {
+            requests: VecDeque::new(),
+            out,
+        };
         self.handle(input, now, &mut answering);
         while let Some((id, with)) = answering.requests.pop_front() {
-            self.handle(Input::Dh { id, result: key.dh(&with) }, now, &mut answering);
+            self.handle(
+                Input::Dh {
+                    id,
+                    result: key.dh(&with),
+                },
+                now,
+                &mut answering,
+            );
         }
     }
 
@@ -88,7 +123,10 @@ impl Device {
     pub fn deadline(&self) -> Option<Deadline> {
         let earliest = self.agenda.first().and_then(|(_, id)| self.peers.get(id));
         let deadlines = [earliest.and_then(Peer::deadline), self.responder.deadline()];
-        deadlines.into_iter().flatten().min_by_key(|deadline| deadline.at)
+        deadlines
+            .into_iter()
+            .flatten()
+            .min_by_key(|deadline| deadline.at)
     }
 
     pub fn peer(&self, public_key: &PublicKey) -> Option<PeerId> {
@@ -100,10 +138,25 @@ impl Device {
     }
 
     /// Lets one peer act, and keeps the agenda true.
-    fn with_peer<S: Sink>(&mut self, id: PeerId, now: Now, out: &mut S, act: impl FnOnce(&mut Peer, &mut Turn<'_, S>)) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+    fn with_peer<S: Sink>(
+        &mut self,
+        id: PeerId,
+        now: Now,
+        out: &mut S,
+        act: impl FnOnce(&mut Peer, &mut Turn<'_, S>),
+    ) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
         let before = peer.deadline();
-        act(peer, &mut Turn { shared: &mut self.shared, now, out });
+        act(
+            peer,
+            &mut Turn {
+                shared: &mut self.shared,
+                now,
+                out,
+            },
+        );
         let after = peer.deadline();
         if before != after {
             before.map(|deadline| self.agenda.remove(&(deadline.at, id)));
@@ -116,13 +169,26 @@ impl Device {
             return;
         }
         // An allowed IP moves to whoever claimed it last.
-        for peer in self.peers.values_mut().filter(|peer| peer.public_key != config.public_key) {
-            peer.allowed_ips.retain(|net| !config.allowed_ips.contains(net));
+        for peer in self
+            .peers
+            .values_mut()
+            .filter(|peer| peer.public_key != config.public_key)
+        {
+            peer.allowed_ips
+                .retain(|net| !config.allowed_ips.contains(net));
         }
         let id = self.peer(&config.public_key).unwrap_or_else(|| {
             self.last_peer += 1;
             let id = PeerId(self.last_peer);
-            let peer = Peer::new(id, config.public_key, &mut Turn { shared: &mut self.shared, now, out });
+            let peer = Peer::new(
+                id,
+                config.public_key,
+                &mut Turn {
+                    shared: &mut self.shared,
+                    now,
+                    out,
+                },
+            );
             self.by_key.insert(config.public_key, id);
             self.peers.insert(id, peer);
             id
@@ -133,47 +199,74 @@ impl Device {
 
     fn remove_peer(&mut self, id: PeerId, now: Now, out: &mut impl Sink) {
         self.with_peer(id, now, out, Peer::forget);
-        let Some(peer) = self.peers.remove(&id) else { return };
-        peer.deadline().map(|deadline| self.agenda.remove(&(deadline.at, id)));
+        let Some(peer) = self.peers.remove(&id) else {
+            return;
+        };
+        peer.deadline()
+            .map(|deadline| self.agenda.remove(&(deadline.at, id)));
         self.by_key.remove(&peer.public_key);
-        out.output(Output::Outbound(outbound::OutboundUpdate(outbound::Letter::Removed(id))));
+        out.output(Output::Outbound(outbound::OutboundUpdate(
+            outbound::Letter::Removed(id),
+        )));
         self.publish_routes(out);
     }
 
     fn publish_routes(&self, out: &mut impl Sink) {
         let mut routes = AllowedIps::default();
         for (&id, peer) in &self.peers {
-            peer.allowed_ips.iter().for_each(|&net| routes.insert(net, id));
+            peer.allowed_ips
+                .iter()
+                .for_each(|&net| routes.insert(net, id));
         }
         let routes = Arc::new(routes);
-        out.output(Output::Outbound(outbound::OutboundUpdate(outbound::Letter::Routes(Arc::clone(&routes)))));
-        out.output(Output::Inbound(inbound::InboundUpdate(inbound::Letter::Routes(routes))));
+        out.output(Output::Outbound(outbound::OutboundUpdate(
+            outbound::Letter::Routes(Arc::clone(&routes)),
+        )));
+        out.output(Output::Inbound(inbound::InboundUpdate(
+            inbound::Letter::Routes(routes),
+        )));
     }
 
     fn accept_datagram(&mut self, from: SocketAddr, bytes: &[u8], now: Now, out: &mut impl Sink) {
-        let Some(message) = Message::parse(bytes) else { return };
+        let Some(message) = Message::parse(bytes) else {
+            return;
+        };
         if let Message::CookieReply(reply) = message {
             if let Some(peer) = self.shared.peer_with_index(reply.receiver) {
-                self.with_peer(peer, now, out, |peer, turn| peer.accept_cookie(&reply, turn));
+                self.with_peer(peer, now, out, |peer, turn| {
+                    peer.accept_cookie(&reply, turn)
+                });
             }
             return;
         }
-        let Some(macs) = Macs::of(bytes).filter(|macs| self.checker.mac1_fits(macs)) else { return };
+        let Some(macs) = Macs::of(bytes).filter(|macs| self.checker.mac1_fits(macs)) else {
+            return;
+        };
         match message {
             Message::Initiation(message) => self.accept_initiation(message, &macs, from, now, out),
             // Not gated by load: only who saw our initiation knows the index, and what it can cost is bounded per initiation.
             Message::Response(message) => {
                 if let Some(peer) = self.shared.peer_with_index(message.receiver) {
-                    self.with_peer(peer, now, out, |peer, turn| peer.accept_response(message, turn));
+                    self.with_peer(peer, now, out, |peer, turn| {
+                        peer.accept_response(message, turn)
+                    });
                 }
             }
             Message::CookieReply(_) => {}
         }
     }
 
-    fn accept_dh(&mut self, id: DhId, result: Result<SharedSecret, DhError>, now: Now, out: &mut impl Sink) {
+    fn accept_dh(
+        &mut self,
+        id: DhId,
+        result: Result<SharedSecret, DhError>,
+        now: Now,
+        out: &mut impl Sink,
+    ) {
         match self.shared.settle(id) {
-            Some(Owner::Initiator(peer)) => self.with_peer(peer, now, out, |peer, turn| peer.accept_dh(id, result, turn)),
+            Some(Owner::Initiator(peer)) => self.with_peer(peer, now, out, |peer, turn| {
+                peer.accept_dh(id, result, turn)
+            }),
             Some(Owner::Responder) => self.continue_response(result, now, out),
             None => {}
         }
@@ -183,8 +276,12 @@ impl Device {
         match notice {
             Notice::SessionWanted(peer) => self.with_peer(peer, now, out, Peer::want_session),
             Notice::RekeyDue(peer) => self.with_peer(peer, now, out, Peer::rekey),
-            Notice::Confirmed { peer, receiver } => self.with_peer(peer, now, out, |peer, turn| peer.confirm(receiver, turn)),
-            Notice::Roamed { peer, from } => self.with_peer(peer, now, out, |peer, turn| peer.roam(from, turn)),
+            Notice::Confirmed { peer, receiver } => {
+                self.with_peer(peer, now, out, |peer, turn| peer.confirm(receiver, turn))
+            }
+            Notice::Roamed { peer, from } => {
+                self.with_peer(peer, now, out, |peer, turn| peer.roam(from, turn))
+            }
             Notice::Stirred(peer) => self.with_peer(peer, now, out, Peer::look),
         }
     }
@@ -193,11 +290,20 @@ impl Device {
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
             self.with_peer(id, now, out, Peer::forget);
         }
-        self.responder.forget(&mut Turn { shared: &mut self.shared, now, out });
+        self.responder.forget(&mut Turn {
+            shared: &mut self.shared,
+            now,
+            out,
+        });
     }
 
     fn tick(&mut self, now: Now, out: &mut impl Sink) {
-        let due: Vec<PeerId> = self.agenda.iter().take_while(|(at, _)| *at <= now.boot).map(|&(_, id)| id).collect();
+        let due: Vec<PeerId> = self
+            .agenda
+            .iter()
+            .take_while(|(at, _)| *at <= now.boot)
+            .map(|&(_, id)| id)
+            .collect();
         for id in due {
             self.with_peer(id, now, out, Peer::tick);
         }
@@ -214,7 +320,11 @@ struct Answering<'a, S> {
 impl<S: Sink> Sink for Answering<'_, S> {
     fn output(&mut self, output: Output) {
         match output {
-            Output::Dh { id, with, deadline: _ } => self.requests.push_back((id, with)),
+            Output::Dh {
+                id,
+                with,
+                deadline: _,
+            } => self.requests.push_back((id, with)),
             other @ (Output::Send { .. }
             | Output::Outbound(_)
             | Output::Inbound(_)

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::{
-    Datagram, DhError, InboundUpdate, Notice, OutboundUpdate, PeerConfig, PublicKey, SharedSecret, Tai64n, Time,
+    Datagram, DhError, InboundUpdate, Notice, OutboundUpdate, PeerConfig, PublicKey, SharedSecret,
+    Tai64n, Time,
 };
 
 /// Names a peer for as long as the device lives; never used again for another.
@@ -20,9 +21,15 @@ pub enum Input<'a> {
     SetPeer(PeerConfig),
     RemovePeer(PeerId),
     /// A datagram that is not transport data ([`crate::is_transport`]).
-    Datagram { from: SocketAddr, bytes: &'a [u8] },
+    Datagram {
+        from: SocketAddr,
+        bytes: &'a [u8],
+    },
     /// The answer to [`Output::Dh`].
-    Dh { id: DhId, result: Result<SharedSecret, DhError> },
+    Dh {
+        id: DhId,
+        result: Result<SharedSecret, DhError>,
+    },
     /// From one of the halves.
     Notice(Notice),
     /// The tunnel is wanted now, or the network changed: handshake if no session is usable, else a keepalive at once.
@@ -35,29 +42,51 @@ pub enum Input<'a> {
 
 /// What a device wants done.
 pub enum Output {
-    Send { to: SocketAddr, datagram: Datagram },
+    Send {
+        to: SocketAddr,
+        datagram: Datagram,
+    },
     /// Compute X25519 of our static key and `with`. After `deadline` nobody waits for the answer.
-    Dh { id: DhId, with: PublicKey, deadline: Time },
+    Dh {
+        id: DhId,
+        with: PublicKey,
+        deadline: Time,
+    },
     /// For [`Outbound::apply`].
     Outbound(OutboundUpdate),
     /// For [`Inbound::apply`], before the next datagram is opened.
     Inbound(InboundUpdate),
     /// Write this where it survives a restart, and give it back as [`Config::stamp_floor`]. Comes ahead of its use.
-    PersistStamp { up_to: Tai64n },
+    PersistStamp {
+        up_to: Tai64n,
+    },
     Event(Event),
 }
 
 /// What the owner of the tunnel may want to know or show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    SessionEstablished { peer: PeerId, role: Role },
+    SessionEstablished {
+        peer: PeerId,
+        role: Role,
+    },
     /// The last of `attempts` initiations was not answered in time; another follows.
-    HandshakeUnanswered { peer: PeerId, attempts: u32 },
+    HandshakeUnanswered {
+        peer: PeerId,
+        attempts: u32,
+    },
     /// No answer for REKEY-ATTEMPT-TIME. The next packet or [`Input::Kick`] tries again.
-    GaveUp { peer: PeerId },
-    EndpointChanged { peer: PeerId, endpoint: SocketAddr },
+    GaveUp {
+        peer: PeerId,
+    },
+    EndpointChanged {
+        peer: PeerId,
+        endpoint: SocketAddr,
+    },
     /// No new session for three times REJECT-AFTER-TIME: all keys with this peer are wiped (whitepaper 6.3).
-    Forgotten { peer: PeerId },
+    Forgotten {
+        peer: PeerId,
+    },
 }
 
 /// Our part in a handshake.

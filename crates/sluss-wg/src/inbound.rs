@@ -54,7 +54,11 @@ pub enum Dropped {
 
 impl Inbound {
     pub(crate) fn new(timing: Timing) -> Self {
-        Self { timing, routes: Arc::default(), sessions: HashMap::new() }
+        Self {
+            timing,
+            routes: Arc::default(),
+            sessions: HashMap::new(),
+        }
     }
 
     /// Opens one transport message (type 4) in place. Anything else belongs to [`crate::Input::Datagram`].
@@ -70,7 +74,10 @@ impl Inbound {
     ) -> Result<Opened, Dropped> {
         let size = datagram.len();
         let (receiver, counter, body) = split(datagram).ok_or(Dropped::NotTransport)?;
-        let session = self.sessions.get_mut(&receiver).ok_or(Dropped::UnknownSession)?;
+        let session = self
+            .sessions
+            .get_mut(&receiver)
+            .ok_or(Dropped::UnknownSession)?;
         let peer = session.peer;
         let opened = session.open(counter, body, now, &self.timing)?;
 
@@ -88,7 +95,10 @@ impl Inbound {
             notices.push(Notice::RekeyDue(peer));
         }
         if opened.len == 0 {
-            return Ok(Opened { peer, packet: HEADER..HEADER });
+            return Ok(Opened {
+                peer,
+                packet: HEADER..HEADER,
+            });
         }
         if session.activity.owes_reply(now) {
             notices.push(Notice::Stirred(peer));
@@ -97,7 +107,10 @@ impl Inbound {
         if self.routes.lookup(source) != Some(peer) {
             return Err(Dropped::WrongSource);
         }
-        Ok(Opened { peer, packet: HEADER..HEADER + len })
+        Ok(Opened {
+            peer,
+            packet: HEADER..HEADER + len,
+        })
     }
 
     /// Carries out what control decided.
@@ -125,5 +138,9 @@ fn split(datagram: &mut [u8]) -> Option<(u32, u64, &mut [u8])> {
     let (receiver, rest) = rest.split_first_chunk_mut()?;
     let (counter, body) = rest.split_first_chunk_mut()?;
     let is_whole = *kind == TRANSPORT && body.len() >= crate::TAG;
-    is_whole.then_some((u32::from_le_bytes(*receiver), u64::from_le_bytes(*counter), body))
+    is_whole.then_some((
+        u32::from_le_bytes(*receiver),
+        u64::from_le_bytes(*counter),
+        body,
+    ))
 }

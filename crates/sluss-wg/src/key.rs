@@ -45,7 +45,11 @@ impl SharedSecret {
     /// [`DhError::Zero`] if it is all zeros: the point was of low order, and some cards do not say so.
     pub fn new(bytes: [u8; 32]) -> Result<Self, DhError> {
         let secret = Self(bytes);
-        if secret.0.iter().fold(0, |any, byte| any | byte) == 0 { Err(DhError::Zero) } else { Ok(secret) }
+        if secret.0.iter().fold(0, |any, byte| any | byte) == 0 {
+            Err(DhError::Zero)
+        } else {
+            Ok(secret)
+        }
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {
@@ -88,6 +92,8 @@ impl SoftwareKey {
     /// # Errors
     /// [`DhError::Zero`] if `with` is a point of low order.
     pub fn dh(&self, with: &PublicKey) -> Result<SharedSecret, DhError> {
-        self.0.diffie_hellman(&x25519_dalek::PublicKey::from(with.0)).try_into()
+        self.0
+            .diffie_hellman(&x25519_dalek::PublicKey::from(with.0))
+            .try_into()
     }
 }

@@ -31,13 +31,19 @@ impl Bucket {
 }
 
 /// Handshake messages beyond this mean load: a laptop sees one in two minutes, and a core can do some thousands a second.
-const CALM: Rate = Rate { every: Duration::from_millis(20), burst: 50 };
+const CALM: Rate = Rate {
+    every: Duration::from_millis(20),
+    burst: 50,
+};
 
 /// How long load is taken to last after the calm rate was last exceeded.
 const STICKS: Duration = Duration::from_secs(1);
 
 /// What one source may ask under load, once its cookie has shown that it is there.
-const PER_SOURCE: Rate = Rate { every: Duration::from_millis(50), burst: 5 };
+const PER_SOURCE: Rate = Rate {
+    every: Duration::from_millis(50),
+    burst: 5,
+};
 
 /// Sources remembered at most.
 const SOURCES: usize = 1024;
@@ -66,7 +72,12 @@ impl Gate {
         }
         let source = source(from.ip());
         let has_room = self.sources.len() < SOURCES || self.sources.contains_key(&source);
-        has_room && self.sources.entry(source).or_default().take(&PER_SOURCE, now)
+        has_room
+            && self
+                .sources
+                .entry(source)
+                .or_default()
+                .take(&PER_SOURCE, now)
     }
 }
 
@@ -88,12 +99,22 @@ mod tests {
 
     #[test]
     fn a_bucket_gives_its_burst_and_then_its_rate() {
-        let (mut bucket, rate) = (Bucket::default(), Rate { every: Duration::from_secs(1), burst: 3 });
+        let (mut bucket, rate) = (
+            Bucket::default(),
+            Rate {
+                every: Duration::from_secs(1),
+                burst: 3,
+            },
+        );
         let taken = |bucket: &mut Bucket, now| (0..10).filter(|_| bucket.take(&rate, now)).count();
         assert_eq!(taken(&mut bucket, at(0)), 3);
         assert_eq!(taken(&mut bucket, at(999)), 0);
         assert_eq!(taken(&mut bucket, at(1000)), 1);
-        assert_eq!(taken(&mut bucket, at(60_000)), 3, "never more than the burst");
+        assert_eq!(
+            taken(&mut bucket, at(60_000)),
+            3,
+            "never more than the burst"
+        );
     }
 
     #[test]

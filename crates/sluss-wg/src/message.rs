@@ -73,7 +73,16 @@ impl Message {
 impl Initiation {
     /// The message with its macs still zero.
     pub(crate) fn datagram(&self) -> Datagram {
-        Datagram::new(1, INITIATION, &[&self.sender.to_le_bytes(), &self.ephemeral, &self.encrypted_static, &self.encrypted_stamp])
+        Datagram::new(
+            1,
+            INITIATION,
+            &[
+                &self.sender.to_le_bytes(),
+                &self.ephemeral,
+                &self.encrypted_static,
+                &self.encrypted_stamp,
+            ],
+        )
     }
 }
 
@@ -81,13 +90,25 @@ impl Response {
     /// The message with its macs still zero.
     pub(crate) fn datagram(&self) -> Datagram {
         let (sender, receiver) = (self.sender.to_le_bytes(), self.receiver.to_le_bytes());
-        Datagram::new(2, RESPONSE, &[&sender, &receiver, &self.ephemeral, &self.encrypted_nothing])
+        Datagram::new(
+            2,
+            RESPONSE,
+            &[&sender, &receiver, &self.ephemeral, &self.encrypted_nothing],
+        )
     }
 }
 
 impl CookieReply {
     pub(crate) fn datagram(&self) -> Datagram {
-        Datagram::new(3, COOKIE_REPLY, &[&self.receiver.to_le_bytes(), &self.nonce, &self.encrypted_cookie])
+        Datagram::new(
+            3,
+            COOKIE_REPLY,
+            &[
+                &self.receiver.to_le_bytes(),
+                &self.nonce,
+                &self.encrypted_cookie,
+            ],
+        )
     }
 }
 
@@ -138,7 +159,12 @@ impl<'a> Macs<'a> {
     pub(crate) fn of(bytes: &'a [u8]) -> Option<Self> {
         let (under_mac2, mac2) = bytes.split_last_chunk()?;
         let (under_mac1, mac1) = under_mac2.split_last_chunk()?;
-        Some(Self { under_mac1, under_mac2, mac1, mac2 })
+        Some(Self {
+            under_mac1,
+            under_mac2,
+            mac1,
+            mac2,
+        })
     }
 }
 
@@ -166,20 +192,38 @@ mod tests {
                     *first = kind;
                 }
                 let valid = matches!((kind, len), (1, 148) | (2, 92) | (3, 64));
-                assert_eq!(Message::parse(&bytes).is_some(), valid, "type {kind}, {len} bytes");
+                assert_eq!(
+                    Message::parse(&bytes).is_some(),
+                    valid,
+                    "type {kind}, {len} bytes"
+                );
             }
         }
         let mut reserved = vec![0; 148];
         reserved[..4].copy_from_slice(&[1, 0, 0, 1]);
-        assert!(Message::parse(&reserved).is_none(), "the three reserved bytes are zero");
+        assert!(
+            Message::parse(&reserved).is_none(),
+            "the three reserved bytes are zero"
+        );
     }
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        let response = Response { sender: 0x0403_0201, receiver: 0x0807_0605, ephemeral: [9; 32], encrypted_nothing: [10; 16] };
+        let response = Response {
+            sender: 0x0403_0201,
+            receiver: 0x0807_0605,
+            ephemeral: [9; 32],
+            encrypted_nothing: [10; 16],
+        };
         let datagram = response.datagram();
-        assert_eq!(&datagram[..12], &[2, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8], "little-endian");
-        let Some(Message::Response(read)) = Message::parse(&datagram) else { panic!("a response") };
+        assert_eq!(
+            &datagram[..12],
+            &[2, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8],
+            "little-endian"
+        );
+        let Some(Message::Response(read)) = Message::parse(&datagram) else {
+            panic!("a response")
+        };
         assert_eq!(read, response);
     }
 }

@@ -50,8 +50,20 @@ pub(crate) fn initiate(
     // msg.timestamp := AEAD(k, 0, TIMESTAMP(), H); H := HASH(H || msg.timestamp)
     let encrypted_stamp = transcript.seal(&key, &stamp.0);
 
-    let message = Initiation { sender: index, ephemeral: public, encrypted_static, encrypted_stamp };
-    Ok((Sent { index, ephemeral, transcript }, message))
+    let message = Initiation {
+        sender: index,
+        ephemeral: public,
+        encrypted_static,
+        encrypted_stamp,
+    };
+    Ok((
+        Sent {
+            index,
+            ephemeral,
+            transcript,
+        },
+        message,
+    ))
 }
 
 impl Sent {
@@ -61,7 +73,12 @@ impl Sent {
     }
 
     /// Reads message 2. `se` is DH(S_i, E_r). `None` if the message is not from the peer.
-    pub(crate) fn finish(&self, reply: &Response, se: &SharedSecret, psk: &[u8; 32]) -> Option<Keys> {
+    pub(crate) fn finish(
+        &self,
+        reply: &Response,
+        se: &SharedSecret,
+        psk: &[u8; 32],
+    ) -> Option<Keys> {
         let mut transcript = self.transcript.clone();
         // C := KDF1(C, E_r^pub); H := HASH(H || msg.ephemeral)
         transcript.mix_ephemeral(&reply.ephemeral);
@@ -107,8 +124,19 @@ impl Claimed {
         let key = transcript.mix_key(es);
         // S_i^pub is the plaintext of msg.static; H := HASH(H || msg.static)
         let by = PublicKey(transcript.open(&key, &message.encrypted_static)?);
-        let Initiation { sender, ephemeral, encrypted_stamp, encrypted_static: _ } = *message;
-        Some(Self { by, sender, ephemeral, encrypted_stamp, transcript })
+        let Initiation {
+            sender,
+            ephemeral,
+            encrypted_stamp,
+            encrypted_static: _,
+        } = *message;
+        Some(Self {
+            by,
+            sender,
+            ephemeral,
+            encrypted_stamp,
+            transcript,
+        })
     }
 
     /// Reads the rest of message 1. `ss` is DH(S_r, S_i). `None` if the sender is not who it claims to be.
@@ -117,8 +145,20 @@ impl Claimed {
         let key = self.transcript.mix_key(ss);
         // TIMESTAMP is the plaintext of msg.timestamp; H := HASH(H || msg.timestamp)
         let stamp = Tai64n(self.transcript.open(&key, &self.encrypted_stamp)?);
-        let Self { by, sender, ephemeral, transcript, encrypted_stamp: _ } = self;
-        Some(Received { stamp, by, sender, ephemeral, transcript })
+        let Self {
+            by,
+            sender,
+            ephemeral,
+            transcript,
+            encrypted_stamp: _,
+        } = self;
+        Some(Received {
+            stamp,
+            by,
+            sender,
+            ephemeral,
+            transcript,
+        })
     }
 }
 
@@ -149,7 +189,12 @@ impl Received {
         // (T_r^recv, T_r^send) := KDF2(C, e)
         let [receive, send] = transcript.split();
 
-        let message = Response { sender: index, receiver: self.sender, ephemeral: public, encrypted_nothing };
+        let message = Response {
+            sender: index,
+            receiver: self.sender,
+            ephemeral: public,
+            encrypted_nothing,
+        };
         Ok((message, Keys { send, receive }))
     }
 }
@@ -165,7 +210,10 @@ impl Transcript {
     fn new(responder: &PublicKey) -> Self {
         let chain = hash(&[CONSTRUCTION]);
         let hash = hash(&[&hash(&[&chain, IDENTIFIER]), &responder.0]);
-        Self { chain: Secret::new(chain), hash }
+        Self {
+            chain: Secret::new(chain),
+            hash,
+        }
     }
 
     fn mix_hash(&mut self, data: &[u8]) {
@@ -205,10 +253,16 @@ impl Transcript {
     }
 
     /// The plaintext of AEAD(key, 0, ·, H), whose ciphertext is mixed into H.
-    fn open<const N: usize, const M: usize>(&mut self, key: &Secret, sealed: &[u8; M]) -> Option<[u8; N]> {
+    fn open<const N: usize, const M: usize>(
+        &mut self,
+        key: &Secret,
+        sealed: &[u8; M],
+    ) -> Option<[u8; N]> {
         const { assert!(M == N + TAG) };
         let mut text = *sealed;
-        let plain = *Cipher::new(key).open(0, &self.hash, &mut text)?.first_chunk()?;
+        let plain = *Cipher::new(key)
+            .open(0, &self.hash, &mut text)?
+            .first_chunk()?;
         self.mix_hash(sealed);
         Some(plain)
     }
@@ -220,5 +274,7 @@ impl Transcript {
 }
 
 fn dh(secret: &StaticSecret, public: &[u8; 32]) -> Result<SharedSecret, DhError> {
-    secret.diffie_hellman(&x25519_dalek::PublicKey::from(*public)).try_into()
+    secret
+        .diffie_hellman(&x25519_dalek::PublicKey::from(*public))
+        .try_into()
 }

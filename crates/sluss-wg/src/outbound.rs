@@ -23,12 +23,22 @@ pub struct Outbound {
 pub struct OutboundUpdate(pub(crate) Letter);
 
 pub(crate) enum Letter {
-    Peer { peer: PeerId, activity: Arc<Activity> },
+    Peer {
+        peer: PeerId,
+        activity: Arc<Activity>,
+    },
     Removed(PeerId),
     Routes(Arc<AllowedIps>),
-    Endpoint { peer: PeerId, to: SocketAddr },
+    Endpoint {
+        peer: PeerId,
+        to: SocketAddr,
+    },
     /// From now on this session seals. `confirm`: the peer waits for a first packet on it, so send one in any case.
-    Session { peer: PeerId, sending: Box<Sending>, confirm: bool },
+    Session {
+        peer: PeerId,
+        sending: Box<Sending>,
+        confirm: bool,
+    },
     Keepalive(PeerId),
     /// No session came. Staged packets are dropped, and the next one asks again.
     GaveUp(PeerId),
@@ -60,7 +70,12 @@ pub enum NotSealed {
 
 impl Outbound {
     pub(crate) fn new(timing: Timing, mtu: u16) -> Self {
-        Self { timing, mtu: mtu.into(), routes: Arc::default(), peers: BTreeMap::new() }
+        Self {
+            timing,
+            mtu: mtu.into(),
+            routes: Arc::default(),
+            peers: BTreeMap::new(),
+        }
     }
 
     /// The peer that owns the destination address.
@@ -79,14 +94,32 @@ impl Outbound {
             road.ask(Notice::SessionWanted(peer), now, timing, notices);
             return None;
         };
-        if road.sending.as_ref().is_some_and(|sending| sending.is_due(now, timing)) {
+        if road
+            .sending
+            .as_ref()
+            .is_some_and(|sending| sending.is_due(now, timing))
+        {
             road.ask(Notice::RekeyDue(peer), now, timing, notices);
         }
         if road.activity.awaits_reply(now) {
             notices.push(Notice::Stirred(peer));
         }
-        let Road { sending, staged, activity, .. } = road;
-        Some(Lane { peer, to, now, sending: sending.as_mut()?, staged, activity, mtu: self.mtu, timing })
+        let Road {
+            sending,
+            staged,
+            activity,
+            ..
+        } = road;
+        Some(Lane {
+            peer,
+            to,
+            now,
+            sending: sending.as_mut()?,
+            staged,
+            activity,
+            mtu: self.mtu,
+            timing,
+        })
     }
 
     /// Keeps a copy of an IP packet until there is a session; of more than 128 the oldest is dropped.
@@ -101,12 +134,25 @@ impl Outbound {
     ///
     /// # Errors
     /// Says what became of the packet instead.
-    pub fn seal(&mut self, buffer: &mut [u8], len: usize, now: Time, notices: &mut Vec<Notice>) -> Result<Sealed, NotSealed> {
-        let packet = buffer.get(HEADER..).and_then(|rest| rest.get(..len)).ok_or(NotSealed::NoRoom)?;
+    pub fn seal(
+        &mut self,
+        buffer: &mut [u8],
+        len: usize,
+        now: Time,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Sealed, NotSealed> {
+        let packet = buffer
+            .get(HEADER..)
+            .and_then(|rest| rest.get(..len))
+            .ok_or(NotSealed::NoRoom)?;
         let destination = packet::destination(packet).ok_or(NotSealed::NotIp)?;
         let peer = self.route(destination).ok_or(NotSealed::NoRoute)?;
         match self.lane(peer, now, notices) {
-            Some(mut lane) => Ok(Sealed { peer, to: lane.to(), len: lane.seal(buffer, len)? }),
+            Some(mut lane) => Ok(Sealed {
+                peer,
+                to: lane.to(),
+                len: lane.seal(buffer, len)?,
+            }),
             None => {
                 self.stage(peer, packet);
                 Err(NotSealed::Staged(peer))
@@ -124,14 +170,27 @@ impl Outbound {
     ) {
         match update.0 {
             Letter::Peer { peer, activity } => {
-                self.peers.insert(peer, Road { to: None, sending: None, staged: VecDeque::new(), asked: None, activity });
+                self.peers.insert(
+                    peer,
+                    Road {
+                        to: None,
+                        sending: None,
+                        staged: VecDeque::new(),
+                        asked: None,
+                        activity,
+                    },
+                );
             }
             Letter::Removed(peer) => {
                 self.peers.remove(&peer);
             }
             Letter::Routes(routes) => self.routes = routes,
             Letter::Endpoint { peer, to } => self.with_road(peer, |road| road.to = Some(to)),
-            Letter::Session { peer, sending, confirm } => {
+            Letter::Session {
+                peer,
+                sending,
+                confirm,
+            } => {
                 self.with_road(peer, |road| {
                     road.sending = Some(sending);
                     road.asked = None;
@@ -173,7 +232,13 @@ impl Outbound {
         notices: &mut Vec<Notice>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) -> bool {
-        let Some(road) = self.peers.get_mut(&peer).filter(|road| !road.staged.is_empty()) else { return false };
+        let Some(road) = self
+            .peers
+            .get_mut(&peer)
+            .filter(|road| !road.staged.is_empty())
+        else {
+            return false;
+        };
         let waiting = core::mem::take(&mut road.staged);
         let Some(mut lane) = self.lane(peer, now, notices) else {
             self.with_road(peer, |road| road.staged = waiting);
@@ -200,12 +265,18 @@ impl Outbound {
         notices: &mut Vec<Notice>,
         send: &mut impl FnMut(SocketAddr, &[u8]),
     ) {
-        let Some(road) = self.peers.get_mut(&peer) else { return };
+        let Some(road) = self.peers.get_mut(&peer) else {
+            return;
+        };
         let (Some(to), true) = (road.to, road.is_open(now, &self.timing)) else {
             return road.ask(Notice::SessionWanted(peer), now, &self.timing, notices);
         };
         let mut datagram = [0; HEADER + TAG];
-        if road.sending.as_mut().is_some_and(|sending| sending.seal(&mut datagram, &self.timing)) {
+        if road
+            .sending
+            .as_mut()
+            .is_some_and(|sending| sending.seal(&mut datagram, &self.timing))
+        {
             road.activity.sent(datagram.len(), now);
             send(to, &datagram);
         }
@@ -224,11 +295,16 @@ struct Road {
 
 impl Road {
     fn is_open(&self, now: Time, timing: &Timing) -> bool {
-        self.sending.as_ref().is_some_and(|sending| sending.is_usable(now, timing))
+        self.sending
+            .as_ref()
+            .is_some_and(|sending| sending.is_usable(now, timing))
     }
 
     fn ask(&mut self, notice: Notice, now: Time, timing: &Timing, notices: &mut Vec<Notice>) {
-        if self.asked.is_none_or(|asked| now.saturating_since(asked) >= timing.rekey_timeout) {
+        if self
+            .asked
+            .is_none_or(|asked| now.saturating_since(asked) >= timing.rekey_timeout)
+        {
             self.asked = Some(now);
             notices.push(notice);
         }

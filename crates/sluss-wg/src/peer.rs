@@ -18,8 +18,8 @@ use crate::noise::{Claimed, Received};
 use crate::session::Session;
 use crate::turn::Turn;
 use crate::{
-    Deadline, Event, Output, PeerConfig, PeerId, PeerStatus, PresharedKey, PublicKey, Reason, Role, SharedSecret, Sink, Tai64n,
-    Time, outbound,
+    Deadline, Event, Output, PeerConfig, PeerId, PeerStatus, PresharedKey, PublicKey, Reason, Role,
+    SharedSecret, Sink, Tai64n, Time, outbound,
 };
 
 /// One initiation in this time is answered at most (whitepaper 5.1 wants flood protection; the kernel allows 50 a second).
@@ -71,7 +71,10 @@ struct Persistent {
 impl Peer {
     pub(crate) fn new<S: Sink>(id: PeerId, public_key: PublicKey, turn: &mut Turn<'_, S>) -> Self {
         let activity = Arc::new(Activity::default());
-        turn.outbound(outbound::Letter::Peer { peer: id, activity: Arc::clone(&activity) });
+        turn.outbound(outbound::Letter::Peer {
+            peer: id,
+            activity: Arc::clone(&activity),
+        });
         Self {
             id,
             public_key,
@@ -94,10 +97,19 @@ impl Peer {
     }
 
     pub(crate) fn configure<S: Sink>(&mut self, config: PeerConfig, turn: &mut Turn<'_, S>) {
-        let PeerConfig { public_key: _, preshared_key, endpoint, allowed_ips, persistent_keepalive } = config;
+        let PeerConfig {
+            public_key: _,
+            preshared_key,
+            endpoint,
+            allowed_ips,
+            persistent_keepalive,
+        } = config;
         self.preshared_key = preshared_key.unwrap_or_else(PresharedKey::none);
         self.allowed_ips = allowed_ips;
-        self.persistent = persistent_keepalive.map(|every| Persistent { every, due: turn.now() + every });
+        self.persistent = persistent_keepalive.map(|every| Persistent {
+            every,
+            due: turn.now() + every,
+        });
         if let Some(to) = endpoint {
             self.endpoint = Some(to);
             turn.outbound(outbound::Letter::Endpoint { peer: self.id, to });
@@ -117,12 +129,23 @@ impl Peer {
     }
 
     pub(crate) fn learn_static_static(&mut self, secret: SharedSecret) {
-        self.static_static.get_or_insert(StaticStatic { secret, is_proven: false });
+        self.static_static.get_or_insert(StaticStatic {
+            secret,
+            is_proven: false,
+        });
     }
 
     /// An initiation claims to be from this peer. Needs [`Peer::has_static_static`].
-    pub(crate) fn accept_claim<S: Sink>(&mut self, claimed: Claimed, from: SocketAddr, turn: &mut Turn<'_, S>) {
-        let received = self.static_static.as_ref().and_then(|cached| claimed.authenticate(&cached.secret));
+    pub(crate) fn accept_claim<S: Sink>(
+        &mut self,
+        claimed: Claimed,
+        from: SocketAddr,
+        turn: &mut Turn<'_, S>,
+    ) {
+        let received = self
+            .static_static
+            .as_ref()
+            .and_then(|cached| claimed.authenticate(&cached.secret));
         if let Some(received) = received {
             self.answer(received, from, turn);
         }
@@ -135,30 +158,55 @@ impl Peer {
     /// Answers an authentic initiation that came from `from`, unless it is a replay or one of a flood (whitepaper 5.1).
     fn answer<S: Sink>(&mut self, received: Received, from: SocketAddr, turn: &mut Turn<'_, S>) {
         let now = turn.now();
-        let is_new = self.answered.as_ref().is_none_or(|last| received.stamp > last.stamp && now.saturating_since(last.at) >= FLOOD);
+        let is_new = self.answered.as_ref().is_none_or(|last| {
+            received.stamp > last.stamp && now.saturating_since(last.at) >= FLOOD
+        });
         if !is_new {
             return;
         }
-        self.answered = Some(Answered { stamp: received.stamp, at: now });
+        self.answered = Some(Answered {
+            stamp: received.stamp,
+            at: now,
+        });
         self.prove_static_static();
 
-        let (index, remote, ephemeral) = (turn.claim_index(self.id), received.sender(), turn.ephemeral());
-        let Ok((message, keys)) = received.respond(&ephemeral, self.preshared_key.bytes(), index) else {
+        let (index, remote, ephemeral) = (
+            turn.claim_index(self.id),
+            received.sender(),
+            turn.ephemeral(),
+        );
+        let Ok((message, keys)) = received.respond(&ephemeral, self.preshared_key.bytes(), index)
+        else {
             return turn.free_index(index);
         };
         let mut datagram = message.datagram();
         self.jar.sign(&mut datagram, now);
         // The answer goes to where the question came from, but the endpoint stays: it follows transport packets only.
         turn.out.output(Output::Send { to: from, datagram });
-        self.install(Session { index, remote, role: Role::Responder, born: now }, &keys, turn);
+        self.install(
+            Session {
+                index,
+                remote,
+                role: Role::Responder,
+                born: now,
+            },
+            &keys,
+            turn,
+        );
     }
 
     /// An authentic packet came from elsewhere.
     pub(crate) fn roam<S: Sink>(&mut self, from: SocketAddr, turn: &mut Turn<'_, S>) {
         if self.endpoint != Some(from) {
             self.endpoint = Some(from);
-            turn.outbound(outbound::Letter::Endpoint { peer: self.id, to: from });
-            turn.event(Event::EndpointChanged { peer: self.id, endpoint: from });
+            turn.outbound(outbound::Letter::Endpoint {
+                peer: self.id,
+                to: from,
+            });
+            turn.event(Event::EndpointChanged {
+                peer: self.id,
+                endpoint: from,
+            });
         }
     }
 
@@ -180,7 +228,9 @@ impl Peer {
         [
             self.attempt.as_ref().map(Attempt::deadline),
             self.look_at.map(|look| at(look, Reason::Keepalive)),
-            self.persistent.as_ref().map(|persistent| at(persistent.due, Reason::PersistentKeepalive)),
+            self.persistent
+                .as_ref()
+                .map(|persistent| at(persistent.due, Reason::PersistentKeepalive)),
             self.zero_at.map(|zero| at(zero, Reason::Zeroing)),
         ]
         .into_iter()
@@ -194,9 +244,20 @@ impl Peer {
         if self.look_at.is_some_and(|look| look <= now) {
             self.look(turn);
         }
-        if let Some(persistent) = self.persistent.as_mut().filter(|persistent| persistent.due <= now) {
-            let quiet_until = self.activity.last_traversal().map_or(persistent.due, |last| last + persistent.every);
-            persistent.due = if quiet_until > now { quiet_until } else { now + persistent.every };
+        if let Some(persistent) = self
+            .persistent
+            .as_mut()
+            .filter(|persistent| persistent.due <= now)
+        {
+            let quiet_until = self
+                .activity
+                .last_traversal()
+                .map_or(persistent.due, |last| last + persistent.every);
+            persistent.due = if quiet_until > now {
+                quiet_until
+            } else {
+                now + persistent.every
+            };
             if quiet_until <= now {
                 turn.outbound(outbound::Letter::Keepalive(self.id));
             }
@@ -215,16 +276,27 @@ impl Peer {
         let keepalive = turn.timing().keepalive;
         let answer = keepalive + turn.timing().rekey_timeout;
         // whitepaper 6.5: data came, and nothing was sent for KEEPALIVE-TIMEOUT: send a keepalive
-        if self.activity.owes_since().is_some_and(|since| since + keepalive <= now) {
+        if self
+            .activity
+            .owes_since()
+            .is_some_and(|since| since + keepalive <= now)
+        {
             self.activity.settle_owes();
             turn.outbound(outbound::Letter::Keepalive(self.id));
         }
         // whitepaper 6.5: data was sent, and nothing came for KEEPALIVE-TIMEOUT + REKEY-TIMEOUT: start a new handshake
-        if self.activity.awaits_since().is_some_and(|since| since + answer <= now) {
+        if self
+            .activity
+            .awaits_since()
+            .is_some_and(|since| since + answer <= now)
+        {
             self.activity.settle_awaits();
             self.want_session(turn);
         }
-        let due = [self.activity.owes_since().map(|at| at + keepalive), self.activity.awaits_since().map(|at| at + answer)];
+        let due = [
+            self.activity.owes_since().map(|at| at + keepalive),
+            self.activity.awaits_since().map(|at| at + answer),
+        ];
         self.look_at = match due.into_iter().flatten().min() {
             // Not later than a cell that is set in this very moment could need.
             Some(due) => Some(due.min(now + keepalive)),

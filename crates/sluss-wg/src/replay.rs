@@ -13,7 +13,10 @@ impl Window {
     pub(crate) const SIZE: u64 = (WORDS as u64 - 1) * 64;
 
     pub(crate) const fn new() -> Self {
-        Self { newest: None, seen: [0; WORDS] }
+        Self {
+            newest: None,
+            seen: [0; WORDS],
+        }
     }
 
     /// Whether `counter` could still be accepted. Asked before decrypting, to spare the work; it changes nothing.
@@ -21,7 +24,9 @@ impl Window {
         match self.newest {
             None => true,
             Some(newest) if counter > newest => true,
-            Some(newest) => newest - counter < Self::SIZE && self.seen[word(counter)] & bit(counter) == 0,
+            Some(newest) => {
+                newest - counter < Self::SIZE && self.seen[word(counter)] & bit(counter) == 0
+            }
         }
     }
 
@@ -72,7 +77,10 @@ mod tests {
         assert!(window.accept(100_000));
         assert!(window.accept(100_000 - 8191));
         assert!(!window.accept(100_000 - 8191));
-        assert!(!window.accept(100_000 - Window::SIZE), "older than the window");
+        assert!(
+            !window.accept(100_000 - Window::SIZE),
+            "older than the window"
+        );
     }
 
     #[test]
@@ -93,10 +101,16 @@ mod tests {
         for _ in 0..20 {
             let (mut window, mut seen, mut newest) = (Window::new(), BTreeSet::new(), 0u64);
             for _ in 0..5_000 {
-                let reach = [10, 100, Window::SIZE, 2 * Window::SIZE, 50 * Window::SIZE][rng.word() as usize % 5];
-                let counter = (newest + u64::from(rng.word()) % reach).saturating_sub(u64::from(rng.word()) % reach);
+                let reach = [10, 100, Window::SIZE, 2 * Window::SIZE, 50 * Window::SIZE]
+                    [rng.word() as usize % 5];
+                let counter = (newest + u64::from(rng.word()) % reach)
+                    .saturating_sub(u64::from(rng.word()) % reach);
                 let fresh = seen.is_empty() || counter > newest || newest - counter < Window::SIZE;
-                assert_eq!(window.accept(counter), fresh && !seen.contains(&counter), "{counter} after {newest}");
+                assert_eq!(
+                    window.accept(counter),
+                    fresh && !seen.contains(&counter),
+                    "{counter} after {newest}"
+                );
                 if fresh {
                     seen.insert(counter);
                     newest = newest.max(counter);

@@ -31,8 +31,18 @@ impl Session {
     }
 
     /// Both halves of the session's keys.
-    pub(crate) fn halves(self, keys: &Keys, peer: PeerId, from: Option<SocketAddr>, activity: &Arc<Activity>) -> (Sending, Receiving) {
-        let sending = Sending { session: self, cipher: Cipher::new(&keys.send), counter: 0 };
+    pub(crate) fn halves(
+        self,
+        keys: &Keys,
+        peer: PeerId,
+        from: Option<SocketAddr>,
+        activity: &Arc<Activity>,
+    ) -> (Sending, Receiving) {
+        let sending = Sending {
+            session: self,
+            cipher: Cipher::new(&keys.send),
+            counter: 0,
+        };
         let receiving = Receiving {
             session: self,
             peer,
@@ -64,7 +74,8 @@ impl Sending {
 
     /// Whether sending now calls for the next handshake (whitepaper 6.2). By time only the initiator asks, so that not both do.
     pub(crate) fn is_due(&self, now: Time, timing: &Timing) -> bool {
-        let is_old = self.session.role == Role::Initiator && self.session.age(now) >= timing.rekey_after;
+        let is_old =
+            self.session.role == Role::Initiator && self.session.age(now) >= timing.rekey_after;
         is_old || self.counter >= timing.rekey_after_messages
     }
 
@@ -116,21 +127,38 @@ pub(crate) struct Body {
 }
 
 impl Receiving {
-    pub(crate) fn open(&mut self, counter: u64, body: &mut [u8], now: Time, timing: &Timing) -> Result<Body, Dropped> {
+    pub(crate) fn open(
+        &mut self,
+        counter: u64,
+        body: &mut [u8],
+        now: Time,
+        timing: &Timing,
+    ) -> Result<Body, Dropped> {
         if self.session.age(now) >= timing.reject_after || counter >= timing.reject_after_messages {
             return Err(Dropped::Expired);
         }
         if !self.window.admits(counter) {
             return Err(Dropped::Replayed);
         }
-        let len = self.cipher.open(counter, &[], body).ok_or(Dropped::Forged)?.len();
+        let len = self
+            .cipher
+            .open(counter, &[], body)
+            .ok_or(Dropped::Forged)?
+            .len();
         debug_assert_eq!(len, body.len() - TAG);
-        Ok(Body { len, is_newest: self.window.mark(counter) })
+        Ok(Body {
+            len,
+            is_newest: self.window.mark(counter),
+        })
     }
 
     /// Whitepaper 6.2: an initiator that receives on a session about to expire starts the next handshake, once.
     pub(crate) fn is_due(&self, now: Time, timing: &Timing) -> bool {
-        let last_minute = timing.reject_after.saturating_sub(timing.keepalive + timing.rekey_timeout);
-        self.stage == Stage::InUse && self.session.role == Role::Initiator && self.session.age(now) >= last_minute
+        let last_minute = timing
+            .reject_after
+            .saturating_sub(timing.keepalive + timing.rekey_timeout);
+        self.stage == Stage::InUse
+            && self.session.role == Role::Initiator
+            && self.session.age(now) >= last_minute
     }
 }

@@ -111,9 +111,15 @@ impl Tai64n {
     fn plus(self, duration: Duration) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = self.0;
         let seconds = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-        let nanos = u64::from(u32::from_be_bytes([i, j, k, l])) + u64::from(duration.subsec_nanos());
+        let nanos =
+            u64::from(u32::from_be_bytes([i, j, k, l])) + u64::from(duration.subsec_nanos());
         let (carry, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        Self::from_parts(seconds.saturating_add(duration.as_secs()).saturating_add(carry), nanos as u32)
+        Self::from_parts(
+            seconds
+                .saturating_add(duration.as_secs())
+                .saturating_add(carry),
+            nanos as u32,
+        )
     }
 }
 
@@ -132,7 +138,10 @@ impl Stamps {
     const SMALL_BLOCK: Duration = Duration::from_secs(1);
 
     pub(crate) fn new(floor: Tai64n) -> Self {
-        Self { last: floor, persisted: floor }
+        Self {
+            last: floor,
+            persisted: floor,
+        }
     }
 
     /// The stamp to send now and, if it is beyond what was persisted, the stamp to persist first.
@@ -140,7 +149,11 @@ impl Stamps {
         let grains = wall.as_nanos() / GRAIN.as_nanos();
         let clock = Tai64n::from_unix(Duration::from_nanos_u128(grains * GRAIN.as_nanos()));
         self.last = clock.max(self.last.plus(GRAIN));
-        let beyond = (self.last > self.persisted).then(|| clock.plus(Self::BLOCK).max(self.last.plus(Self::SMALL_BLOCK)));
+        let beyond = (self.last > self.persisted).then(|| {
+            clock
+                .plus(Self::BLOCK)
+                .max(self.last.plus(Self::SMALL_BLOCK))
+        });
         self.persisted = beyond.unwrap_or(self.persisted);
         (self.last, beyond)
     }
@@ -155,14 +168,24 @@ mod tests {
     /// TAI64N as D. J. Bernstein writes it down: 1970-01-01 00:00:00 TAI, ten seconds before the UNIX epoch, is 2^62.
     #[test]
     fn the_unix_epoch_has_its_label() {
-        assert_eq!(Tai64n::from_unix(Duration::new(1, 2)).0, [0x40, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 2]);
+        assert_eq!(
+            Tai64n::from_unix(Duration::new(1, 2)).0,
+            [0x40, 0, 0, 0, 0, 0, 0, 11, 0, 0, 0, 2]
+        );
     }
 
     #[test]
     fn stamps_rise_even_if_the_clock_stands_or_falls() {
         let mut stamps = Stamps::new(Tai64n::default());
         let mut last = Tai64n::default();
-        for wall in [NOON, NOON, NOON - Duration::from_secs(86_400), Duration::ZERO, NOON, NOON + GRAIN] {
+        for wall in [
+            NOON,
+            NOON,
+            NOON - Duration::from_secs(86_400),
+            Duration::ZERO,
+            NOON,
+            NOON + GRAIN,
+        ] {
             let (stamp, _) = stamps.next(wall);
             assert!(stamp > last);
             last = stamp;
@@ -179,7 +202,10 @@ mod tests {
             for handshake in 0..4 {
                 let (stamp, persist) = stamps.next(wall + Duration::from_secs(handshake * 120));
                 floor = persist.unwrap_or(floor);
-                assert!(stamp > last && stamp <= floor, "never sent before it was persisted");
+                assert!(
+                    stamp > last && stamp <= floor,
+                    "never sent before it was persisted"
+                );
                 last = stamp;
             }
         }

@@ -7,7 +7,10 @@ use x25519_dalek::StaticSecret;
 
 use crate::crypto::Rng;
 use crate::time::Stamps;
-use crate::{Config, DhId, Event, InboundUpdate, Now, Output, OutboundUpdate, PeerId, PublicKey, Sink, Tai64n, Time, Timing};
+use crate::{
+    Config, DhId, Event, InboundUpdate, Now, OutboundUpdate, Output, PeerId, PublicKey, Sink,
+    Tai64n, Time, Timing,
+};
 use crate::{inbound, outbound};
 
 /// What all peers of a device share.
@@ -81,9 +84,16 @@ impl<S: Sink> Turn<'_, S> {
 
     pub(crate) fn request(&mut self, owner: Owner, with: PublicKey) -> Request {
         self.shared.last_request += 1;
-        let request = Request { id: DhId(self.shared.last_request), until: self.now() + self.timing().dh_timeout };
+        let request = Request {
+            id: DhId(self.shared.last_request),
+            until: self.now() + self.timing().dh_timeout,
+        };
         self.shared.requests.insert(request.id, owner);
-        self.out.output(Output::Dh { id: request.id, with, deadline: request.until });
+        self.out.output(Output::Dh {
+            id: request.id,
+            with,
+            deadline: request.until,
+        });
         request
     }
 
@@ -95,7 +105,9 @@ impl<S: Sink> Turn<'_, S> {
     pub(crate) fn claim_index(&mut self, peer: PeerId) -> u32 {
         loop {
             let index = self.shared.rng.word();
-            if let std::collections::btree_map::Entry::Vacant(free) = self.shared.indices.entry(index) {
+            if let std::collections::btree_map::Entry::Vacant(free) =
+                self.shared.indices.entry(index)
+            {
                 free.insert(peer);
                 return index;
             }
@@ -121,7 +133,9 @@ impl<S: Sink> Turn<'_, S> {
     /// REKEY-TIMEOUT from now, with jitter (whitepaper 6.1).
     pub(crate) fn retransmit_at(&mut self) -> Time {
         let fraction = f64::from(self.shared.rng.word()) / f64::from(u32::MAX);
-        self.now() + self.timing().rekey_timeout + Duration::from_secs_f64(self.timing().jitter.as_secs_f64() * fraction)
+        self.now()
+            + self.timing().rekey_timeout
+            + Duration::from_secs_f64(self.timing().jitter.as_secs_f64() * fraction)
     }
 
     pub(crate) fn outbound(&mut self, letter: outbound::Letter) {

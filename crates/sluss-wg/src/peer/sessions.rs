@@ -21,22 +21,20 @@ struct Next {
 }
 
 impl Peer {
-    pub(super) fn install<S: Sink>(&mut self, session: Session, keys: &Keys, turn: &mut Turn<'_, S>) {
+    pub(super) fn install<S: Sink>(
+        &mut self,
+        session: Session,
+        keys: &Keys,
+        turn: &mut Turn<'_, S>,
+    ) {
         let (sending, receiving) = session.halves(keys, self.id, self.endpoint, &self.activity);
         let sending = Box::new(sending);
         turn.inbound(inbound::Letter::Session(Box::new(receiving)));
         self.zero_at = Some(turn.now() + turn.timing().reject_after * 3);
         match session.role {
+            // What waits to be confirmed goes on waiting: packets may be under way on it, as on the session in use.
             Role::Initiator => {
-                // A session that the peer has just begun, and we know of, is newer than the one in use.
-                let current = self.slots.current.take();
-                let (kept, dropped) = match self.slots.next.take() {
-                    Some(next) => (Some(next.session), current),
-                    None => (current, None),
-                };
-                let previous = core::mem::replace(&mut self.slots.previous, kept);
-                drop_session(previous, turn);
-                drop_session(dropped, turn);
+                self.retire(self.slots.current, turn);
                 self.use_session(session, sending, turn);
             }
             Role::Responder => {
@@ -48,21 +46,48 @@ impl Peer {
 
     /// The first packet came on the session with our index `receiver`.
     pub(crate) fn confirm<S: Sink>(&mut self, receiver: u32, turn: &mut Turn<'_, S>) {
-        let Some(Next { session, sending }) = self.slots.next.take_if(|next| next.session.index == receiver) else { return };
-        let previous = core::mem::replace(&mut self.slots.previous, self.slots.current.take());
-        drop_session(previous, turn);
+        let Some(Next { session, sending }) = self
+            .slots
+            .next
+            .take_if(|next| next.session.index == receiver)
+        else {
+            return;
+        };
+        if self
+            .slots
+            .current
+            .is_some_and(|current| current.born > session.born)
+        {
+            return self.retire(Some(session), turn);
+        }
         self.drop_attempt(turn);
+        self.retire(self.slots.current, turn);
         self.use_session(session, sending, turn);
     }
 
-    fn use_session<S: Sink>(&mut self, session: Session, sending: Box<Sending>, turn: &mut Turn<'_, S>) {
+    /// Keeps a session for what is still under way on it, in place of the one before.
+    fn retire<S: Sink>(&mut self, session: Option<Session>, turn: &mut Turn<'_, S>) {
+        let before = core::mem::replace(&mut self.slots.previous, session);
+        drop_session(before, turn);
+    }
+
+    fn use_session<S: Sink>(
+        &mut self,
+        session: Session,
+        sending: Box<Sending>,
+        turn: &mut Turn<'_, S>,
+    ) {
         let (peer, role) = (self.id, session.role);
         self.slots.current = Some(session);
         self.last_handshake = Some(session.born);
         self.unanswered = 0;
         self.activity.settle_awaits();
         // The responder may not send on it before it has heard from us (whitepaper 6.3), so we speak first.
-        turn.outbound(outbound::Letter::Session { peer, sending, confirm: role == Role::Initiator });
+        turn.outbound(outbound::Letter::Session {
+            peer,
+            sending,
+            confirm: role == Role::Initiator,
+        });
         turn.event(Event::SessionEstablished { peer, role });
     }
 
@@ -72,7 +97,11 @@ impl Peer {
 
     pub(super) fn drop_sessions<S: Sink>(&mut self, turn: &mut Turn<'_, S>) {
         self.zero_at = None;
-        let Slots { previous, current, next } = core::mem::take(&mut self.slots);
+        let Slots {
+            previous,
+            current,
+            next,
+        } = core::mem::take(&mut self.slots);
         for session in [previous, current, next.map(|next| next.session)] {
             drop_session(session, turn);
         }

@@ -7,7 +7,10 @@ use crate::rig::{Holder, SECOND, Setup, World, address, initiations, key};
 #[test]
 fn a_packet_opens_the_tunnel_and_arrives() {
     let mut world = World::ordinary();
-    assert!(matches!(world.alice_says(b"hello"), Err(NotSealed::Staged(_))));
+    assert!(matches!(
+        world.alice_says(b"hello"),
+        Err(NotSealed::Staged(_))
+    ));
     world.deliver();
     assert_eq!(&world.bob.received[0][20..], b"hello");
     assert_eq!((world.alice.count(1), world.bob.count(2)), (1, 1));
@@ -35,12 +38,24 @@ fn forgetting_the_key_wipes_ss_sessions_and_handshakes() {
         world.bob.take_wire()
     };
     world.alice.handle(Input::ForgetKey, world.now);
-    assert_eq!(world.alice.device.deadline(), None, "nothing is left that could be due");
+    assert_eq!(
+        world.alice.device.deadline(),
+        None,
+        "nothing is left that could be due"
+    );
     let (now, from) = (world.now, world.bob.address);
     world.alice.receive(from, &captured[0], now);
     assert_eq!(world.alice.received.len(), 1, "no key opens it any more");
-    assert!(matches!(world.alice_says(b"x"), Err(NotSealed::Staged(_))), "no key seals it");
-    assert_eq!(initiations(&world.alice.take_wire()), 0, "message 1 needs the card again");
+    assert!(
+        matches!(world.alice_says(b"x"), Err(NotSealed::Staged(_))),
+        "no key seals it"
+    );
+    world.pass_silently(6 * SECOND);
+    assert_eq!(
+        initiations(&world.alice.take_wire()),
+        0,
+        "message 1 needs the card again"
+    );
     assert_eq!(world.alice.asked.back().unwrap().1, world.bob.key.public());
 }
 
@@ -87,7 +102,9 @@ fn while_the_card_works_on_a_forgery_the_true_response_is_kept() {
     let _ = world.alice_says(b"x");
     world.alice.answer(world.now);
     let initiation = world.alice.take_wire().remove(0);
-    world.alice.receive(address(66), &forge_response(&initiation, 9), world.now);
+    world
+        .alice
+        .receive(address(66), &forge_response(&initiation, 9), world.now);
 
     let (now, from) = (world.now, world.alice.address);
     world.bob.receive(from, &initiation, now);
@@ -105,12 +122,20 @@ fn forgeries_cannot_keep_the_card_busy_for_ever() {
     let initiation = world.alice.take_wire().remove(0);
     let before = world.alice.operations;
     for forgery in 1..=100 {
-        world.alice.receive(address(66), &forge_response(&initiation, forgery), world.now);
+        world.alice.receive(
+            address(66),
+            &forge_response(&initiation, forgery),
+            world.now,
+        );
         while !world.alice.asked.is_empty() {
             world.alice.answer(world.now);
         }
     }
-    assert!(world.alice.operations - before <= 8, "{} operations", world.alice.operations - before);
+    assert!(
+        world.alice.operations - before <= 8,
+        "{} operations",
+        world.alice.operations - before
+    );
     world.pass(6 * SECOND);
     world.settle();
     assert_eq!(world.alice.sessions(), 1, "the next initiation starts anew");
@@ -134,7 +159,10 @@ fn the_same_response_twice_costs_one_operation() {
     };
     world.alice.receive(address(2), &response, world.now);
     world.settle();
-    assert_eq!((world.alice.operations, world.alice.sessions()), (before, 1));
+    assert_eq!(
+        (world.alice.operations, world.alice.sessions()),
+        (before, 1)
+    );
 }
 
 #[test]
@@ -144,17 +172,41 @@ fn an_answer_that_nobody_asked_for_is_ignored() {
     let (stale, with) = world.alice.asked[0];
     world.pass_silently(16 * SECOND);
     let rubbish = || SharedSecret::new([7; 32]);
-    world.alice.handle(Input::Dh { id: stale, result: rubbish() }, world.now);
+    world.alice.handle(
+        Input::Dh {
+            id: stale,
+            result: rubbish(),
+        },
+        world.now,
+    );
     assert_eq!(world.alice.sent, [], "the request had been abandoned");
 
     world.pass_silently(6 * SECOND);
     world.alice.asked.pop_front();
     let (fresh, _) = world.alice.asked[0];
     assert_ne!(stale, fresh);
-    world.alice.handle(Input::Dh { id: stale, result: rubbish() }, world.now);
+    world.alice.handle(
+        Input::Dh {
+            id: stale,
+            result: rubbish(),
+        },
+        world.now,
+    );
     assert_eq!(world.alice.sent, []);
-    world.alice.handle(Input::Dh { id: fresh, result: world.alice.key.dh(&with) }, world.now);
-    world.alice.handle(Input::Dh { id: fresh, result: rubbish() }, world.now);
+    world.alice.handle(
+        Input::Dh {
+            id: fresh,
+            result: world.alice.key.dh(&with),
+        },
+        world.now,
+    );
+    world.alice.handle(
+        Input::Dh {
+            id: fresh,
+            result: rubbish(),
+        },
+        world.now,
+    );
     world.alice.asked.pop_front();
     world.settle();
     assert_eq!(world.alice.sessions(), 1);
@@ -164,12 +216,21 @@ fn an_answer_that_nobody_asked_for_is_ignored() {
 #[test]
 fn a_zero_result_is_refused() {
     assert!(matches!(SharedSecret::new([0; 32]), Err(DhError::Zero)));
-    for low_order in [[0; 32], { let mut one = [0; 32]; one[0] = 1; one }] {
-        assert!(matches!(key(1).dh(&PublicKey(low_order)), Err(DhError::Zero)));
+    for low_order in [[0; 32], {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    }] {
+        assert!(matches!(
+            key(1).dh(&PublicKey(low_order)),
+            Err(DhError::Zero)
+        ));
     }
     let mut world = World::with_card();
     let _ = world.alice_says(b"x");
-    world.alice.answer_with(SharedSecret::new([0; 32]), world.now);
+    world
+        .alice
+        .answer_with(SharedSecret::new([0; 32]), world.now);
     assert_eq!(world.alice.sent, []);
     world.pass(6 * SECOND);
     world.settle();
@@ -187,7 +248,11 @@ fn the_retransmit_timer_runs_from_the_send() {
     world.pass_silently(SECOND * 49 / 10);
     assert_eq!(initiations(&world.alice.take_wire()), 0, "not yet");
     world.pass_silently(SECOND / 2);
-    assert_eq!(initiations(&world.alice.take_wire()), 1, "5 s and up to a third");
+    assert_eq!(
+        initiations(&world.alice.take_wire()),
+        1,
+        "5 s and up to a third"
+    );
 }
 
 #[test]
@@ -203,7 +268,12 @@ fn retransmissions_are_new_and_jittered() {
         world.pass_silently(due.saturating_since(last));
         last = due;
     }
-    assert!(delays.iter().all(|delay| (5 * SECOND..=SECOND * 16 / 3).contains(delay)), "{delays:?}");
+    assert!(
+        delays
+            .iter()
+            .all(|delay| (5 * SECOND..=SECOND * 16 / 3).contains(delay)),
+        "{delays:?}"
+    );
     delays.dedup();
     indices.sort();
     indices.dedup();
@@ -216,20 +286,39 @@ fn it_gives_up_after_rekey_attempt_time_and_starts_again_with_the_next_packet() 
     let mut world = World::ordinary();
     let _ = world.alice_says(b"x");
     world.pass_silently(89 * SECOND);
-    assert!(!world.alice.events.iter().any(|event| matches!(event, Event::GaveUp { .. })));
+    assert!(
+        !world
+            .alice
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::GaveUp { .. }))
+    );
     world.pass_silently(7 * SECOND);
-    assert!(world.alice.events.iter().any(|event| matches!(event, Event::GaveUp { .. })));
+    assert!(
+        world
+            .alice
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::GaveUp { .. }))
+    );
     let sent = world.alice.count(1);
     assert!((16..=19).contains(&sent), "{sent} in 90 s");
     let peer = world.alice.peer();
-    assert!(world.alice.events.contains(&Event::HandshakeUnanswered { peer, attempts: sent as u32 }));
+    assert!(world.alice.events.contains(&Event::HandshakeUnanswered {
+        peer,
+        attempts: sent as u32
+    }));
     assert_eq!(world.alice.device.deadline(), None, "silence");
     world.pass_silently(3600 * SECOND);
     assert_eq!(world.alice.count(1), sent);
 
     world.alice.wire.clear();
     world.talk();
-    assert_eq!(world.bob.received.len(), 1, "what waited before was dropped");
+    assert_eq!(
+        world.bob.received.len(),
+        1,
+        "what waited before was dropped"
+    );
 }
 
 /// Whitepaper 6.4: the attempt's time starts again when there is a new packet to send.
@@ -240,7 +329,13 @@ fn new_packets_keep_the_attempt_alive() {
         let _ = world.alice_says(b"x");
         world.pass_silently(6 * SECOND);
     }
-    assert!(!world.alice.events.iter().any(|event| matches!(event, Event::GaveUp { .. })));
+    assert!(
+        !world
+            .alice
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::GaveUp { .. }))
+    );
     assert!(world.alice.count(1) >= 30);
 }
 
@@ -250,7 +345,11 @@ fn a_card_that_hangs_is_abandoned_and_asked_again_while_the_session_lives() {
     world.pass(121 * SECOND);
     world.alice_says(b"on the old session").unwrap();
     world.deliver();
-    assert_eq!(world.alice.asked.len(), 1, "the card is asked for the next session and hangs");
+    assert_eq!(
+        world.alice.asked.len(),
+        1,
+        "the card is asked for the next session and hangs"
+    );
     for _ in 0..10 {
         world.pass(5 * SECOND);
         world.alice_says(b"still").unwrap();
@@ -301,7 +400,10 @@ fn a_session_is_as_old_as_its_response() {
     world.deliver();
     world.alice.asked.clear();
     world.jump(SECOND * 1705 / 10);
-    assert!(matches!(world.alice_says(b"x"), Err(NotSealed::Staged(_))), "180.5 s after the response");
+    assert!(
+        matches!(world.alice_says(b"x"), Err(NotSealed::Staged(_))),
+        "180.5 s after the response"
+    );
 }
 
 #[test]
@@ -310,13 +412,25 @@ fn a_failing_card_is_asked_again_and_in_the_end_given_up() {
     let _ = world.alice_says(b"x");
     for _ in 0..40 {
         if !world.alice.asked.is_empty() {
-            world.alice.answer_with(Err(DhError::Unavailable), world.now);
+            world
+                .alice
+                .answer_with(Err(DhError::Unavailable), world.now);
         }
         world.pass(5 * SECOND);
     }
     assert_eq!(world.alice.sent, []);
-    assert!((15..=20).contains(&world.alice.operations), "{} in 90 s", world.alice.operations);
-    assert!(world.alice.events.iter().any(|event| matches!(event, Event::GaveUp { .. })));
+    assert!(
+        (15..=20).contains(&world.alice.operations),
+        "{} in 90 s",
+        world.alice.operations
+    );
+    assert!(
+        world
+            .alice
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::GaveUp { .. }))
+    );
     world.talk();
 }
 
@@ -325,7 +439,9 @@ fn a_failing_card_is_asked_again_and_in_the_end_given_up() {
 fn an_ss_that_never_worked_is_not_kept() {
     let mut world = World::with_card();
     let _ = world.alice_says(b"x");
-    world.alice.answer_with(SharedSecret::new([7; 32]), world.now);
+    world
+        .alice
+        .answer_with(SharedSecret::new([7; 32]), world.now);
     world.pass(100 * SECOND);
     assert_eq!(world.alice.sessions(), 0);
     world.talk();
@@ -337,7 +453,11 @@ fn a_kick_opens_the_tunnel_without_a_packet() {
     let peer = world.alice.peer();
     world.alice.handle(Input::Kick(peer), world.now);
     world.settle();
-    assert_eq!((world.alice.sessions(), world.bob.sessions()), (1, 1), "the keepalive confirmed it");
+    assert_eq!(
+        (world.alice.sessions(), world.bob.sessions()),
+        (1, 1),
+        "the keepalive confirmed it"
+    );
     world.bob_says(b"x").unwrap();
     world.deliver();
     assert_eq!(world.alice.received.len(), 1);
@@ -349,7 +469,10 @@ fn a_kick_on_a_live_session_sends_a_keepalive_at_once() {
     let peer = world.alice.peer();
     let before = (world.alice.count(1), world.alice.count(4));
     world.alice.handle(Input::Kick(peer), world.now);
-    assert_eq!((world.alice.count(1), world.alice.count(4)), (before.0, before.1 + 1));
+    assert_eq!(
+        (world.alice.count(1), world.alice.count(4)),
+        (before.0, before.1 + 1)
+    );
 }
 
 #[test]
@@ -369,17 +492,30 @@ fn a_kick_does_not_wait_for_an_answer_by_the_old_network() {
 #[test]
 fn the_stamp_is_persisted_ahead_and_rises_over_a_restart_with_the_clock_set_back() {
     let mut world = World::ordinary().connected();
-    let floor = world.alice.persisted.expect("persisted with the first initiation");
+    let floor = world
+        .alice
+        .persisted
+        .expect("persisted with the first initiation");
     let old = world.alice.device.status().next().unwrap();
     assert!(old.last_handshake.is_some());
 
-    let mut restarted = World::new(Setup { stamp_floor: floor, ..Setup::default() }, Setup::default());
+    let mut restarted = World::new(
+        Setup {
+            stamp_floor: floor,
+            ..Setup::default()
+        },
+        Setup::default(),
+    );
     restarted.now.wall -= 3000 * SECOND;
     restarted.now.boot = world.now.boot + SECOND;
     world.alice = restarted.alice;
     world.now = restarted.now;
     world.talk();
-    assert_eq!(world.alice.sessions(), 1, "the gateway did not take it for a replay");
+    assert_eq!(
+        world.alice.sessions(),
+        1,
+        "the gateway did not take it for a replay"
+    );
 }
 
 /// Both have something to say at the same moment.
@@ -389,7 +525,10 @@ fn both_may_begin_at_once() {
     let _ = world.alice_says(b"from Alice");
     let _ = world.bob_says(b"from Bob");
     world.deliver();
-    assert_eq!((world.alice.received.len(), world.bob.received.len()), (1, 1));
+    assert_eq!(
+        (world.alice.received.len(), world.bob.received.len()),
+        (1, 1)
+    );
     for _ in 0..20 {
         world.talk();
         world.pass(30 * SECOND);
@@ -400,8 +539,21 @@ fn both_may_begin_at_once() {
 
 #[test]
 fn sessions_begin_anew_by_messages_and_end_by_messages() {
-    let timing = Timing { rekey_after_messages: 20, reject_after_messages: 40, ..Timing::default() };
-    let mut world = World::new(Setup { timing, ..Setup::default() }, Setup { timing, ..Setup::default() });
+    let timing = Timing {
+        rekey_after_messages: 20,
+        reject_after_messages: 40,
+        ..Timing::default()
+    };
+    let mut world = World::new(
+        Setup {
+            timing,
+            ..Setup::default()
+        },
+        Setup {
+            timing,
+            ..Setup::default()
+        },
+    );
     world.talk();
     world.pass(6 * SECOND);
     for _ in 0..100 {
@@ -416,8 +568,23 @@ fn sessions_begin_anew_by_messages_and_end_by_messages() {
 
 #[test]
 fn no_more_than_reject_after_messages_are_sealed() {
-    let timing = Timing { rekey_after_messages: 20, reject_after_messages: 40, ..Timing::default() };
-    let mut world = World::new(Setup { timing, ..Setup::default() }, Setup { timing, holder: Holder::Card, respond: Respond::Never, ..Setup::default() });
+    let timing = Timing {
+        rekey_after_messages: 20,
+        reject_after_messages: 40,
+        ..Timing::default()
+    };
+    let mut world = World::new(
+        Setup {
+            timing,
+            ..Setup::default()
+        },
+        Setup {
+            timing,
+            holder: Holder::Card,
+            respond: Respond::Never,
+            ..Setup::default()
+        },
+    );
     let _ = world.bob_says(b"x");
     world.settle();
     world.alice.sent.clear();
@@ -436,8 +603,15 @@ fn forge_response(initiation: &[u8], salt: u8) -> Vec<u8> {
     forged.extend(&initiation[4..8]);
     forged.extend(key(100 + salt % 100).public().0);
     forged.extend([salt; 16]);
-    let label: [u8; 32] = Blake2s256::new().chain_update(b"mac1----").chain_update(key(1).public().0).finalize().into();
-    let mac1 = <Blake2sMac<U16> as KeyInit>::new_from_slice(&label).unwrap().chain(&forged).finalize_fixed();
+    let label: [u8; 32] = Blake2s256::new()
+        .chain_update(b"mac1----")
+        .chain_update(key(1).public().0)
+        .finalize()
+        .into();
+    let mac1 = <Blake2sMac<U16> as KeyInit>::new_from_slice(&label)
+        .unwrap()
+        .chain(&forged)
+        .finalize_fixed();
     forged.extend(mac1);
     forged.extend([0; 16]);
     forged

@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sluss_wg::{
-    Config, DhError, DhId, Device, Dropped, Event, HEADER, Inbound, Input, NotSealed, Notice, Now, Outbound, Output, PeerConfig,
-    PeerId, PublicKey, Respond, SharedSecret, SoftwareKey, TAIL, Tai64n, Time, Timing, is_transport,
+    Config, Device, DhError, DhId, Dropped, Event, HEADER, Inbound, Input, NotSealed, Notice, Now,
+    Outbound, Output, PeerConfig, PeerId, PublicKey, Respond, SharedSecret, SoftwareKey, TAIL,
+    Tai64n, Time, Timing, is_transport,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -146,14 +147,25 @@ impl Node {
                     assert!(deadline > now.boot);
                     self.operations += 1;
                     match self.holder {
-                        Holder::Memory => self.handle(Input::Dh { id, result: self.key.dh(&with) }, now),
+                        Holder::Memory => self.handle(
+                            Input::Dh {
+                                id,
+                                result: self.key.dh(&with),
+                            },
+                            now,
+                        ),
                         Holder::Card => self.asked.push_back((id, with)),
                     }
                 }
                 Output::Outbound(update) => {
                     let (mut notices, mut freed) = (Vec::new(), Vec::new());
-                    self.outbound.apply(update, now.boot, &mut notices, &mut |to, bytes| freed.push((to, bytes.to_vec())));
-                    freed.iter().for_each(|(to, bytes)| self.put_on_wire(*to, bytes));
+                    self.outbound
+                        .apply(update, now.boot, &mut notices, &mut |to, bytes| {
+                            freed.push((to, bytes.to_vec()))
+                        });
+                    freed
+                        .iter()
+                        .for_each(|(to, bytes)| self.put_on_wire(*to, bytes));
                     self.notify(notices, now);
                 }
                 Output::Inbound(update) => self.inbound.apply(update),
@@ -180,7 +192,9 @@ impl Node {
         let mut buffer = vec![0xee; HEADER + packet.len() + TAIL];
         buffer[HEADER..HEADER + packet.len()].copy_from_slice(packet);
         let mut notices = Vec::new();
-        let sealed = self.outbound.seal(&mut buffer, packet.len(), now.boot, &mut notices);
+        let sealed = self
+            .outbound
+            .seal(&mut buffer, packet.len(), now.boot, &mut notices);
         if let Ok(sealed) = &sealed {
             self.put_on_wire(sealed.to, &buffer[..sealed.len]);
         }
@@ -205,7 +219,13 @@ impl Node {
     /// The card answers its oldest request.
     pub(crate) fn answer(&mut self, now: Now) {
         let (id, with) = self.asked.pop_front().expect("the card was asked");
-        self.handle(Input::Dh { id, result: self.key.dh(&with) }, now);
+        self.handle(
+            Input::Dh {
+                id,
+                result: self.key.dh(&with),
+            },
+            now,
+        );
     }
 
     /// The card answers its oldest request with something else.
@@ -223,7 +243,10 @@ impl Node {
     }
 
     pub(crate) fn sessions(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::SessionEstablished { .. })).count()
+        self.events
+            .iter()
+            .filter(|event| matches!(event, Event::SessionEstablished { .. }))
+            .count()
     }
 }
 
@@ -236,8 +259,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(alice: Setup, bob: Setup) -> Self {
-        let now = Now { boot: Time::since_boot(1000 * SECOND), wall: 1_795_000_000 * SECOND };
-        Self { now, alice: Node::new(1, 2, &alice, now), bob: Node::new(2, 1, &bob, now) }
+        let now = Now {
+            boot: Time::since_boot(1000 * SECOND),
+            wall: 1_795_000_000 * SECOND,
+        };
+        Self {
+            now,
+            alice: Node::new(1, 2, &alice, now),
+            bob: Node::new(2, 1, &bob, now),
+        }
     }
 
     pub(crate) fn ordinary() -> Self {
@@ -246,7 +276,14 @@ impl World {
 
     /// Alice's key is on a card; Bob is a gateway.
     pub(crate) fn with_card() -> Self {
-        Self::new(Setup { holder: Holder::Card, respond: Respond::Never, ..Setup::default() }, Setup::default())
+        Self::new(
+            Setup {
+                holder: Holder::Card,
+                respond: Respond::Never,
+                ..Setup::default()
+            },
+            Setup::default(),
+        )
     }
 
     /// Alice sends to Bob.
@@ -291,8 +328,14 @@ impl World {
         let end = self.now.boot + duration;
         carry(self);
         for _ in 0..100_000 {
-            let due = [&self.alice, &self.bob].into_iter().filter_map(|node| node.device.deadline()).map(|due| due.at).min();
-            let Some(at) = due.filter(|&at| at <= end) else { break };
+            let due = [&self.alice, &self.bob]
+                .into_iter()
+                .filter_map(|node| node.device.deadline())
+                .map(|due| due.at)
+                .min();
+            let Some(at) = due.filter(|&at| at <= end) else {
+                break;
+            };
             self.jump_to(at.max(self.now.boot));
             self.tick();
             carry(self);
@@ -314,7 +357,11 @@ impl World {
 
     pub(crate) fn tick(&mut self) {
         for node in [&mut self.alice, &mut self.bob] {
-            if node.device.deadline().is_some_and(|due| due.at <= self.now.boot) {
+            if node
+                .device
+                .deadline()
+                .is_some_and(|due| due.at <= self.now.boot)
+            {
                 node.wakes += 1;
                 node.handle(Input::Tick, self.now);
             }
