@@ -140,7 +140,10 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin, beacon: &Beacon)
     };
     // An address as the name of the server: it is not sent (RFC 6066, 3).
     let server = ServerName::IpAddress(beacon.address.ip().into());
-    match TlsConnector::from(Arc::new(config)).connect(server, stream).await {
+    match TlsConnector::from(Arc::new(config))
+        .connect(server, stream)
+        .await
+    {
         Ok(_) => Outcome::Proved,
         Err(error) => no_handshake(&error),
     }

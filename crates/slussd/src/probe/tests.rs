@@ -34,7 +34,10 @@ async fn an_expired_certificate_of_a_pinned_key_is_proof() {
     let mut expired = CertificateParams::new(vec!["beacon".to_owned()]).unwrap();
     expired.not_before = date_time_ymd(2001, 1, 1);
     expired.not_after = date_time_ymd(2002, 1, 1);
-    let server = tls13(identity(expired.self_signed(&key).unwrap().der().clone(), &key));
+    let server = tls13(identity(
+        expired.self_signed(&key).unwrap().der().clone(),
+        &key,
+    ));
     assert_eq!(met(server, &[&key]).await, Outcome::Proved);
 }
 
@@ -65,16 +68,20 @@ async fn what_does_not_speak_tls_is_named_so() {
     let (ours, mut theirs) = duplex(4096);
     let portal = async move {
         theirs.read_u8().await.unwrap();
-        theirs.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://portal/\r\n\r\n").await.unwrap();
+        theirs
+            .write_all(b"HTTP/1.1 302 Found\r\nLocation: http://portal/\r\n\r\n")
+            .await
+            .unwrap();
         // Held open, as portals do.
         theirs
     };
-    let (outcome, _open) = tokio::join!(handshake(ours, &beacon(&[&key])), portal);
+    let beacon = beacon(&[&key]);
+    let (outcome, _open) = tokio::join!(handshake(ours, &beacon), portal);
     assert_eq!(outcome, Outcome::NotTls);
 
     let (ours, theirs) = duplex(4096);
     drop(theirs);
-    assert_eq!(handshake(ours, &beacon(&[&key])).await, Outcome::NotTls);
+    assert_eq!(handshake(ours, &beacon).await, Outcome::NotTls);
 }
 
 #[tokio::test]
@@ -83,7 +90,9 @@ async fn a_stranger_learns_no_name_and_can_resume_nothing() {
     let (ours, theirs) = duplex(4096);
     let beacon = beacon(&[&key]);
     let stranger = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), theirs).await.unwrap();
+        let start = LazyConfigAcceptor::new(Acceptor::default(), theirs)
+            .await
+            .unwrap();
         let hello = start.client_hello();
         assert_eq!(hello.server_name(), None);
         assert!(hello.alpn().is_none());
@@ -95,14 +104,18 @@ async fn a_stranger_learns_no_name_and_can_resume_nothing() {
         stranger
     );
 
-    let mut config = server(&[&TLS13], identity(certificate(&key), &key));
-    config.send_tls13_tickets = 4;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    // A server that hands out tickets, and a client that had the time to take them.
+    let acceptor = TlsAcceptor::from(Arc::new(tls13(identity(certificate(&key), &key))));
+    let connector = TlsConnector::from(Arc::new(client(&beacon.pins).unwrap()));
     for _ in 0..2 {
         let (ours, theirs) = duplex(1 << 16);
-        let (outcome, accepted) = tokio::join!(handshake(ours, &beacon), acceptor.accept(theirs));
-        assert_eq!(outcome, Outcome::Proved);
-        let kind = accepted.unwrap().get_ref().1.handshake_kind();
+        let name = ServerName::IpAddress(beacon.address.ip().into());
+        let (connected, accepted) =
+            tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
+        let (mut connected, mut accepted) = (connected.unwrap(), accepted.unwrap());
+        accepted.write_u8(1).await.unwrap();
+        assert_eq!(connected.read_u8().await.unwrap(), 1);
+        let kind = accepted.get_ref().1.handshake_kind();
         assert_eq!(kind, Some(rustls::HandshakeKind::Full));
     }
 }
