@@ -94,6 +94,7 @@ impl Laptop {
             .arg("--log")
             .arg(std::env::var("SLUSS_LAB_LOG").unwrap_or_else(|_| "info".to_owned()))
             .envs(self.environment.iter().cloned())
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(self.log_file()?);

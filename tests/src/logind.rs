@@ -33,7 +33,8 @@ impl Logind {
             Command::new("dbus-daemon")
                 .arg(format!("--config-file={}", configuration.display()))
                 .args(["--nofork", "--nopidfile"])
-                .stdout(Stdio::null()),
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
         )?;
         eventually("the bus", Duration::from_secs(5), || {
             Ok(socket.exists().then_some(()))

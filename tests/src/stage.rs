@@ -172,7 +172,11 @@ fn from_laptop(packet: &Packet) -> bool {
 
 fn clear_sides(world: &World) -> Result<Vec<Capture>> {
     let watch = |place| {
-        let leaves = |packet: &Packet| &*packet.interface == "lan" && is_internal(packet.destination);
+        // The daemon's own probe is to leave: it looks for the beacon on the physical link.
+        let is_probe = |packet: &Packet| packet.destination == BEACON.ip() && packet.ports.1 == BEACON.port();
+        let leaves = move |packet: &Packet| {
+            &*packet.interface == "lan" && is_internal(packet.destination) && !is_probe(packet)
+        };
         Capture::start(world.router(place), leaves)
     };
     [Place::Home, Place::Phone, Place::Guest].into_iter().map(watch).collect()

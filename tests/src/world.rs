@@ -72,6 +72,16 @@ impl Place {
         }
     }
 
+    /// The address by which the internet knows whoever is there.
+    pub fn public_address(self) -> IpAddr {
+        let host = match self {
+            Place::Home => 11,
+            Place::Phone => 12,
+            Place::Office | Place::Guest => 20,
+        };
+        IpAddr::V4(Ipv4Addr::new(198, 51, 100, host))
+    }
+
     /// Prefix of the place's IPv6 network, without the interface part. The office alone has IPv6, as many do.
     fn prefix_v6(self) -> Option<&'static str> {
         match self {
@@ -222,17 +232,13 @@ impl World {
         self.internet.ip("addr add 198.51.100.1/24 dev wan")?;
         // So that what goes nowhere is told to be unreachable, and nobody waits for it.
         forwards(&self.internet)?;
-        let public = [
-            (&self.gateway, "198.51.100.2/24"),
-            (self.router(Place::Home), "198.51.100.11/24"),
-            (self.router(Place::Phone), "198.51.100.12/24"),
-            (self.router(Place::Office), "198.51.100.20/24"),
-        ];
-        for (site, address) in public {
+        let home = |place: Place| (self.router(place), place.public_address());
+        let sites = [Place::Home, Place::Phone, Place::Office].map(home);
+        for (site, address) in sites.into_iter().chain([(&self.gateway, GATEWAY.ip())]) {
             veth((site, "wan"), (&self.internet, site.name()))?;
             self.internet
                 .ip(&format!("link set {} master wan", site.name()))?;
-            site.ip(&format!("addr add {address} dev wan"))?;
+            site.ip(&format!("addr add {address}/24 dev wan"))?;
             site.ip("route add default via 198.51.100.1")?;
         }
         Ok(())
