@@ -121,7 +121,8 @@ pub enum RequestFault {
 /// One change: one object of `sluss monitor --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
-    /// Always [`SCHEMA`].
+    /// The version of this schema.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// The wall clock, in milliseconds since 1970.
     pub unix_ms: u64,
@@ -170,7 +171,8 @@ impl Status {
 /// Readers and cards: what `sluss card --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CardReport {
-    /// Always [`SCHEMA`].
+    /// The version of this schema.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     pub key: Key,
     /// The readers that hold a card.
@@ -204,7 +206,8 @@ pub enum ReaderCard {
 /// The policy in force, without its secrets: what `sluss policy show` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyReport {
-    /// Always [`SCHEMA`].
+    /// The version of this schema.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     /// The files it was read from, in order.
     pub files: Vec<String>,

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Decoder, Error, Peer, Refusal, Request, RequestFault, Response, Role, encode};
+use crate::{Call, Decoder, Error, Peer, Refusal, Request, RequestFault, Response, Role, encode};
 
 /// How many connections one user may hold: enough for a desktop, too few to exhaust the daemon.
 const CONNECTIONS_PER_USER: usize = 16;
@@ -36,7 +36,8 @@ pub struct Incoming {
     pub answer: Answer,
 }
 
-/// The way back to one caller. Dropping it ends the answer: after none at all, the connection is closed.
+/// The way back to one caller. Dropping it ends the answer; the connection stays open for the next call, unless the
+/// answer was a monitor's, or there was none at all.
 pub struct Answer {
     role: Role,
     responses: mpsc::Sender<Response>,
@@ -166,7 +167,8 @@ impl Connection {
     ) -> Result<(), Parting> {
         while let Some(request) = self.receive().await? {
             let role = role(peer);
-            let needs = request.call().needs();
+            let call = request.call();
+            let needs = call.needs();
             if role < needs {
                 self.send(&Response::Refused(Refusal::NotAllowed { needs }))
                     .await?;
@@ -184,6 +186,10 @@ impl Connection {
                 .await
                 .map_err(|_| Parting::Lost)?;
             self.forward(answers).await?;
+            if call == Call::Monitor {
+                // Without an end of its own, a monitor ends with the connection.
+                return Ok(());
+            }
         }
         Ok(())
     }

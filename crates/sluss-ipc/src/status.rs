@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::SCHEMA;
+
 /// Everything about the daemon's state: what `sluss status --json` prints.
 ///
 /// Ages and spans are milliseconds of the clock that also runs while the laptop sleeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
-    /// Always [`SCHEMA`](crate::SCHEMA).
+    /// The version of this schema.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     pub location: Location,
     /// How old the verdict is; None as long as there is none.
@@ -302,7 +305,8 @@ pub enum Warning {
 /// The evidence behind the last decision: what `sluss why --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
-    /// Always [`SCHEMA`](crate::SCHEMA).
+    /// The version of this schema.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: u32,
     pub location: Location,
     pub location_age_ms: Option<u64>,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{
-    Args as ArgGroup, Parser, Subcommand, ValueHint,
+    Args as ArgGroup, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint,
     error::{ContextKind, ErrorKind},
 };
 
@@ -24,9 +24,6 @@ use crate::{
     version,
     about = help(Help::Sluss),
     after_help = help(Help::ExitCodes),
-    help_template = help(Help::Template),
-    subcommand_help_heading = help(Help::Commands),
-    next_help_heading = help(Help::Options),
     disable_help_subcommand = true,
     disable_help_flag = true,
     disable_version_flag = true,
@@ -35,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = help(Help::Path), value_hint = ValueHint::FilePath,
           default_value = sluss_ipc::SOCKET_PATH, hide_default_value = true, help = help(Help::Socket))]
     pub(crate) socket: PathBuf,
-    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help = help(Help::Help))]
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort, help = help(Help::Usage))]
     help: Option<bool>,
     #[arg(short = 'V', long, action = clap::ArgAction::Version, help = help(Help::Version))]
     version: Option<bool>,
@@ -44,9 +41,8 @@ pub(crate) struct Args {
 }
 
 #[derive(Subcommand)]
-#[command(next_help_heading = help(Help::Options))]
 pub(crate) enum Command {
-    #[command(about = help(Help::Status), help_template = help(Help::Template))]
+    #[command(about = help(Help::Status))]
     Status {
         #[arg(short, long, help = help(Help::Verbose), conflicts_with = "json")]
         verbose: bool,
@@ -55,39 +51,39 @@ pub(crate) enum Command {
         #[arg(long, help = help(Help::Check))]
         check: bool,
     },
-    #[command(about = help(Help::Why), help_template = help(Help::Template))]
+    #[command(about = help(Help::Why))]
     Why {
         #[command(flatten)]
         format: Format,
     },
-    #[command(about = help(Help::Monitor), help_template = help(Help::Template))]
+    #[command(about = help(Help::Monitor))]
     Monitor {
         #[command(flatten)]
         format: Format,
     },
-    #[command(about = help(Help::Up), help_template = help(Help::Template))]
+    #[command(about = help(Help::Up))]
     Up {
         #[command(flatten)]
         wait: Wait,
     },
-    #[command(about = help(Help::Down), help_template = help(Help::Template))]
+    #[command(about = help(Help::Down))]
     Down {
         #[command(flatten)]
         wait: Wait,
     },
-    #[command(about = help(Help::Unlock), help_template = help(Help::Template))]
+    #[command(about = help(Help::Unlock))]
     Unlock {
         #[arg(long, help = help(Help::LastTry))]
         last_try: bool,
     },
-    #[command(about = help(Help::Lock), help_template = help(Help::Template))]
+    #[command(about = help(Help::Lock))]
     Lock,
-    #[command(about = help(Help::Card), help_template = help(Help::Template))]
+    #[command(about = help(Help::Card))]
     Card {
         #[command(flatten)]
         format: Format,
     },
-    #[command(about = help(Help::Policy), help_template = help(Help::Template), subcommand_help_heading = help(Help::Commands))]
+    #[command(about = help(Help::Policy))]
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
@@ -95,17 +91,16 @@ pub(crate) enum Command {
 }
 
 #[derive(Subcommand)]
-#[command(next_help_heading = help(Help::Options))]
 pub(crate) enum PolicyCommand {
-    #[command(about = help(Help::PolicyShow), help_template = help(Help::Template))]
+    #[command(about = help(Help::PolicyShow))]
     Show {
         #[command(flatten)]
         format: Format,
     },
-    #[command(about = help(Help::PolicyCheck), help_template = help(Help::Template))]
+    #[command(about = help(Help::PolicyCheck))]
     Check {
         #[arg(required = true, value_name = help(Help::File), value_hint = ValueHint::FilePath,
-              help = help(Help::PolicyFiles), help_heading = help(Help::Arguments))]
+              help = help(Help::PolicyFiles))]
         files: Vec<PathBuf>,
     },
 }
@@ -130,13 +125,21 @@ impl Wait {
     }
 }
 
+/// Reads the command line.
+pub(crate) fn parse() -> Result<Args, clap::Error> {
+    let matches = localised(Args::command()).try_get_matches()?;
+    Args::from_arg_matches(&matches)
+}
+
 /// Answers what clap could not take, or was asked to print.
 pub(crate) fn complain(error: &clap::Error, text: &dyn Text) -> anyhow::Result<Exit> {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        write!(io::stdout(), "{}", error.render())?;
+        let help = error.render().to_string();
+        let help = help.replace("[OPTIONS]", text.help(Help::SomeOptions));
+        writeln!(io::stdout(), "{}", help.trim_end())?;
         return Ok(Exit::Done);
     }
     let context = |kind| error.get(kind).map(ToString::to_string);
@@ -165,6 +168,23 @@ pub(crate) fn complain(error: &clap::Error, text: &dyn Text) -> anyhow::Result<E
     };
     eprintln!("sluss: {}", text.usage_error(&fault));
     Ok(Exit::Usage)
+}
+
+/// Replaces the English that clap brings along.
+fn localised(command: clap::Command) -> clap::Command {
+    command
+        .help_template(help(Help::Template))
+        .subcommand_help_heading(help(Help::Commands))
+        .subcommand_value_name(help(Help::OneCommand))
+        .mut_args(|arg| {
+            let heading = if arg.is_positional() {
+                Help::Arguments
+            } else {
+                Help::Options
+            };
+            arg.help_heading(help(heading))
+        })
+        .mut_subcommands(localised)
 }
 
 fn help(help: Help) -> &'static str {

@@ -11,13 +11,9 @@ mod text;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::Args;
-
 fn main() -> ExitCode {
     let text = text::chosen();
-    let done = match Args::try_parse() {
+    let done = match args::parse() {
         Ok(args) => commands::run(args, text),
         Err(error) => args::complain(&error, text),
     };

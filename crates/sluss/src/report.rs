@@ -328,3 +328,6 @@ impl<'a> Table<'a> {
         finish(&lines)
     }
 }
+
+#[cfg(test)]
+mod tests;

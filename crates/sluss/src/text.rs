@@ -163,11 +163,13 @@ pub(crate) enum Help {
     Sluss,
     Template,
     Commands,
+    OneCommand,
+    SomeOptions,
     Options,
     Arguments,
     ExitCodes,
     Socket,
-    Help,
+    Usage,
     Version,
     Status,
     Verbose,
@@ -235,12 +237,13 @@ pub(crate) fn plain(name: &str) -> String {
         .collect()
 }
 
-fn plain_list(names: &[String], and: &str) -> String {
-    let names: Vec<String> = names.iter().map(|name| plain(name)).collect();
+/// " on eth0 and wlan0", or nothing if the names are redacted.
+fn on_links(links: &[String], on: &str, and: &str) -> String {
+    let names: Vec<String> = links.iter().map(|link| plain(link)).collect();
     match names.as_slice() {
         [] => String::new(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} {and} {last}", most.join(", ")),
+        [one] => format!(" {on} {one}"),
+        [most @ .., last] => format!(" {on} {} {and} {last}", most.join(", ")),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the command says in English.
 
+mod usage;
+
 use sluss_ipc::{
     CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
     Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
-use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, plain, plain_list};
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, on_links, plain};
 
 pub(crate) struct English;
 
@@ -72,17 +74,16 @@ impl Text for English {
                 beacon: None,
             } => format!("inside on {}", plain(link)),
             Location::Inside { link: None, .. } => "inside".to_owned(),
-            Location::Outside { links, .. } if links.is_empty() => "outside".to_owned(),
             Location::Outside { reason, links } => {
-                let links = plain_list(links, "and");
+                let on = on_links(links, "on", "and");
                 match reason {
                     OutsideReason::NoBeacon => "outside: the policy names no beacon".to_owned(),
-                    OutsideReason::NoProof => format!("outside: no beacon on {links}"),
+                    OutsideReason::NoProof => format!("outside: no beacon{on}"),
                     OutsideReason::NotConfirmed => {
-                        format!("outside: a beacon answered only once on {links}")
+                        format!("outside: a beacon answered only once{on}")
                     }
                     OutsideReason::ProbeOverdue => {
-                        format!("outside: the search on {links} did not end")
+                        format!("outside: the search{on} did not end")
                     }
                 }
             }
@@ -278,7 +279,7 @@ impl Text for English {
                 format!("You are on the internal network, as a beacon proved{age}.")
             }
             Location::Outside { reason, links } => {
-                let links = plain_list(links, "and");
+                let on = on_links(links, "on", "and");
                 let failures = failures(self, &why.evidence, "on");
                 let detail = if failures.is_empty() {
                     String::new()
@@ -290,14 +291,14 @@ impl Text for English {
                         "You count as outside the internal network, since the policy names no beacon.".to_owned()
                     }
                     OutsideReason::NoProof => format!(
-                        "You are outside the internal network: no beacon proved itself on {links}{age}{detail}."
+                        "You are outside the internal network: no beacon proved itself{on}{age}{detail}."
                     ),
                     OutsideReason::NotConfirmed => format!(
-                        "You count as outside the internal network: a beacon proved itself on {links} once, \
+                        "You count as outside the internal network: a beacon proved itself{on} once, \
                          and then not again{age}{detail}."
                     ),
                     OutsideReason::ProbeOverdue => format!(
-                        "You count as outside the internal network: the search on {links} did not end in time{age}."
+                        "You count as outside the internal network: the search{on} did not end in time{age}."
                     ),
                 }
             }
@@ -489,61 +490,11 @@ impl Text for English {
     }
 
     fn usage_error(&self, error: &UsageError) -> String {
-        let what = match error {
-            UsageError::NoCommand => "which command?".to_owned(),
-            UsageError::Unknown {
-                word,
-                nearest: Some(nearest),
-            } => {
-                format!("'{word}' is not known, did you mean '{nearest}'?")
-            }
-            UsageError::Unknown {
-                word,
-                nearest: None,
-            } => format!("'{word}' is not known."),
-            UsageError::Missing { word } => format!("{word} is missing."),
-            UsageError::BadValue { word, value } => format!("'{value}' is no value for {word}."),
-            UsageError::Other { word } => format!("{word} cannot be used like that."),
-        };
-        format!("{what} See `sluss --help`.")
+        usage::usage_error(error)
     }
 
     fn help(&self, help: Help) -> &'static str {
-        match help {
-            Help::Sluss => {
-                "The tunnel to the internal network: how it is, why, and what you may do"
-            }
-            Help::Template => "{about}\n\nUsage: {usage}\n\n{all-args}{after-help}\n",
-            Help::Commands => "Commands",
-            Help::Options => "Options",
-            Help::Arguments => "Arguments",
-            Help::ExitCodes => {
-                "Exit codes: 0 done, 1 not so, 2 wrong usage, 3 no daemon, 4 refused by policy"
-            }
-            Help::Socket => "Where the daemon listens",
-            Help::Help => "Print this help",
-            Help::Version => "Print the version",
-            Help::Status => "How things are, in one line first",
-            Help::Verbose => "Everything that the daemon knows",
-            Help::Check => "Exit with 0 only if the internal network is reached safely",
-            Help::Why => "Why it is so: the evidence behind the last decision",
-            Help::Monitor => "One line for each change, until Ctrl-C",
-            Help::Up => "Let the tunnel open whenever it is needed",
-            Help::Down => "Shut the tunnel until `sluss up`, where policy allows it",
-            Help::Wait => "Wait until it is so, 60 seconds unless told otherwise",
-            Help::Unlock => "Give the card its PIN, asked for or read from standard input",
-            Help::LastTry => "Spend the last try if need be; a wrong PIN then blocks the card",
-            Help::Lock => "Shut the tunnel, wipe the keys, lock the card",
-            Help::Card => "Readers, card, key, and PIN tries left",
-            Help::Json => "For programs: JSON with a published schema",
-            Help::Policy => "What the IT department has decided",
-            Help::PolicyShow => "The policy in force",
-            Help::PolicyCheck => "Check policy files; later ones override earlier ones",
-            Help::PolicyFiles => "Policy files in TOML",
-            Help::Path => "PATH",
-            Help::File => "FILE",
-            Help::Seconds => "SECONDS",
-        }
+        usage::help(help)
     }
 }
 

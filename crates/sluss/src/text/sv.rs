@@ -1,12 +1,14 @@
 //! What the command says in Swedish.
 
+mod usage;
+
 use sluss_ipc::{
     CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
     Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::{Problem, ValueError};
 
-use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, plain, plain_list};
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, on_links, plain};
 
 pub(crate) struct Swedish;
 
@@ -80,17 +82,16 @@ impl Text for Swedish {
                 beacon: None,
             } => format!("innanför på {}", plain(link)),
             Location::Inside { link: None, .. } => "innanför".to_owned(),
-            Location::Outside { links, .. } if links.is_empty() => "utanför".to_owned(),
             Location::Outside { reason, links } => {
-                let links = plain_list(links, "och");
+                let on = on_links(links, "på", "och");
                 match reason {
                     OutsideReason::NoBeacon => "utanför: policyn anger ingen fyr".to_owned(),
-                    OutsideReason::NoProof => format!("utanför: ingen fyr på {links}"),
+                    OutsideReason::NoProof => format!("utanför: ingen fyr{on}"),
                     OutsideReason::NotConfirmed => {
-                        format!("utanför: en fyr svarade bara en gång på {links}")
+                        format!("utanför: en fyr svarade bara en gång{on}")
                     }
                     OutsideReason::ProbeOverdue => {
-                        format!("utanför: sökningen på {links} blev inte klar")
+                        format!("utanför: sökningen{on} blev inte klar")
                     }
                 }
             }
@@ -284,7 +285,7 @@ impl Text for Swedish {
                 format!("Du är på det interna nätet, vilket en fyr bevisade{age}.")
             }
             Location::Outside { reason, links } => {
-                let links = plain_list(links, "och");
+                let on = on_links(links, "på", "och");
                 let failures = failures(self, &why.evidence, "på");
                 let detail = if failures.is_empty() {
                     String::new()
@@ -296,14 +297,14 @@ impl Text for Swedish {
                         "Du räknas som utanför det interna nätet, eftersom policyn inte anger någon fyr.".to_owned()
                     }
                     OutsideReason::NoProof => format!(
-                        "Du är utanför det interna nätet: ingen fyr gav bevis på {links}{age}{detail}."
+                        "Du är utanför det interna nätet: ingen fyr gav bevis{on}{age}{detail}."
                     ),
                     OutsideReason::NotConfirmed => format!(
-                        "Du räknas som utanför det interna nätet: en fyr gav bevis på {links} en gång, \
+                        "Du räknas som utanför det interna nätet: en fyr gav bevis{on} en gång, \
                          men sedan inte igen{age}{detail}."
                     ),
                     OutsideReason::ProbeOverdue => format!(
-                        "Du räknas som utanför det interna nätet: sökningen på {links} blev inte klar i tid{age}."
+                        "Du räknas som utanför det interna nätet: sökningen{on} blev inte klar i tid{age}."
                     ),
                 }
             }
@@ -527,61 +528,11 @@ impl Text for Swedish {
     }
 
     fn usage_error(&self, error: &UsageError) -> String {
-        let what = match error {
-            UsageError::NoCommand => "vilket kommando?".to_owned(),
-            UsageError::Unknown {
-                word,
-                nearest: Some(nearest),
-            } => {
-                format!("'{word}' är okänt, menade du '{nearest}'?")
-            }
-            UsageError::Unknown {
-                word,
-                nearest: None,
-            } => format!("'{word}' är okänt."),
-            UsageError::Missing { word } => format!("{word} saknas."),
-            UsageError::BadValue { word, value } => format!("'{value}' är inget värde för {word}."),
-            UsageError::Other { word } => format!("{word} kan inte användas så."),
-        };
-        format!("{what} Se `sluss --help`.")
+        usage::usage_error(error)
     }
 
     fn help(&self, help: Help) -> &'static str {
-        match help {
-            Help::Sluss => {
-                "Tunneln till det interna nätet: hur det står till, varför, och vad du kan göra"
-            }
-            Help::Template => "{about}\n\nAnvändning: {usage}\n\n{all-args}{after-help}\n",
-            Help::Commands => "Kommandon",
-            Help::Options => "Flaggor",
-            Help::Arguments => "Argument",
-            Help::ExitCodes => {
-                "Slutkoder: 0 klart, 1 inte så, 2 fel användning, 3 slussd saknas, 4 policyn tillåter det inte"
-            }
-            Help::Socket => "Var slussd lyssnar",
-            Help::Help => "Visa den här hjälpen",
-            Help::Version => "Visa versionen",
-            Help::Status => "Hur det står till, på första raden",
-            Help::Verbose => "Allt som slussd vet",
-            Help::Check => "Slutkod 0 bara om det interna nätet nås på ett säkert sätt",
-            Help::Why => "Varför det är så: bevisen bakom det senaste beslutet",
-            Help::Monitor => "En rad för varje ändring, tills Ctrl-C",
-            Help::Up => "Låt tunneln öppnas när den behövs",
-            Help::Down => "Stäng tunneln tills `sluss up`, där policyn tillåter det",
-            Help::Wait => "Vänta tills det är så, 60 sekunder om inget annat sägs",
-            Help::Unlock => "Ge kortet PIN-koden, som efterfrågas eller läses från standard in",
-            Help::LastTry => "Använd vid behov det sista försöket; fel PIN-kod spärrar då kortet",
-            Help::Lock => "Stäng tunneln, radera nycklarna, lås kortet",
-            Help::Card => "Läsare, kort, nyckel och kvarvarande PIN-försök",
-            Help::Json => "För program: JSON med ett publicerat schema",
-            Help::Policy => "Vad IT-avdelningen har bestämt",
-            Help::PolicyShow => "Policyn som gäller",
-            Help::PolicyCheck => "Pröva policyfiler; senare går före tidigare",
-            Help::PolicyFiles => "Policyfiler i TOML",
-            Help::Path => "SÖKVÄG",
-            Help::File => "FIL",
-            Help::Seconds => "SEKUNDER",
-        }
+        usage::help(help)
     }
 }
 

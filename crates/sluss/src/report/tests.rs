@@ -1,0 +1,568 @@
+//! Golden sentences: what a person reads in each situation, in both languages.
+
+use sluss_ipc::{
+    Beacon, Deadline, DeadlineReason, Intent, Outcome, OutsideReason, Refusal, SCHEMA, Traffic,
+};
+
+use super::*;
+use crate::text::{English, Swedish};
+
+const LANGUAGES: [&dyn Text; 2] = [&English, &Swedish];
+
+/// At home on Wi-Fi with the card in: the tunnel is up.
+fn home() -> Status {
+    Status {
+        schema: SCHEMA,
+        location: Location::Outside {
+            reason: OutsideReason::NoProof,
+            links: vec!["wlan0".to_owned()],
+        },
+        location_age_ms: Some(12_000),
+        key: Key::Unlocked,
+        tunnel: Tunnel::Up,
+        intent: Intent::Automatic,
+        host: Host::Applied {
+            mode: HostMode::Tunnelled,
+        },
+        gateway: Some(Gateway {
+            name: "vpn.example.se".to_owned(),
+            endpoint: "198.51.100.2:51820".parse().unwrap(),
+        }),
+        card: Some(Card {
+            reader: "ACS ACR39U 00 00".to_owned(),
+            serial: "0006:12345678".to_owned(),
+            tries_left: Some(3),
+        }),
+        traffic: Some(Traffic {
+            received_bytes: 1_440_000,
+            sent_bytes: 84_000,
+            handshake_age_ms: Some(40_000),
+            unanswered_handshakes: 0,
+        }),
+        evidence: vec![Evidence {
+            link: "wlan0".to_owned(),
+            beacon: "city hall".to_owned(),
+            outcome: Outcome::NoAnswer,
+            age_ms: 12_000,
+        }],
+        deadline: None,
+        warnings: Vec::new(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+/// In the office, on the cable.
+fn office() -> Status {
+    Status {
+        location: Location::Inside {
+            link: Some("eth0".to_owned()),
+            beacon: Some("city hall".to_owned()),
+        },
+        location_age_ms: Some(180_000),
+        tunnel: Tunnel::Down {
+            reason: DownReason::NotNeeded,
+        },
+        host: Host::Applied {
+            mode: HostMode::Inside {
+                link: Some("eth0".to_owned()),
+            },
+        },
+        traffic: None,
+        evidence: vec![Evidence {
+            link: "eth0".to_owned(),
+            beacon: "city hall".to_owned(),
+            outcome: Outcome::Proved,
+            age_ms: 180_000,
+        }],
+        ..home()
+    }
+}
+
+/// At home, and the tunnel shut because of the key.
+fn shut(key: Key) -> Status {
+    let reason = if key == Key::Absent {
+        DownReason::NoCard
+    } else {
+        DownReason::KeyLocked
+    };
+    Status {
+        key,
+        tunnel: Tunnel::Down { reason },
+        host: Host::Applied {
+            mode: HostMode::Closed,
+        },
+        traffic: None,
+        ..home()
+    }
+}
+
+/// At home behind a router that blocks UDP.
+fn blocked() -> Status {
+    Status {
+        tunnel: Tunnel::Starting,
+        traffic: Some(Traffic {
+            unanswered_handshakes: 4,
+            ..Traffic::default()
+        }),
+        warnings: vec![Warning::GatewaySilent],
+        ..home()
+    }
+}
+
+#[track_caller]
+fn reads(actual: impl Fn(&dyn Text) -> String, english: &str, swedish: &str) {
+    assert_eq!(actual(&English), english);
+    assert_eq!(actual(&Swedish), swedish);
+}
+
+#[track_caller]
+fn status_reads(status: &Status, english: &str, swedish: &str) {
+    reads(
+        |text| super::status(status, text, Paint::Plain),
+        english,
+        swedish,
+    );
+}
+
+#[test]
+fn connected_at_home_is_one_line() {
+    status_reads(
+        &home(),
+        "Connected to vpn.example.se (outside: no beacon on wlan0), card present\n",
+        "Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i\n",
+    );
+}
+
+#[test]
+fn the_office_needs_no_tunnel() {
+    status_reads(
+        &office(),
+        "No tunnel needed (inside: city hall proved it on eth0), card present\n",
+        "Ingen tunnel behövs (innanför: city hall bevisade det på eth0), kortet sitter i\n",
+    );
+}
+
+#[test]
+fn without_a_card_the_user_is_told_to_insert_it() {
+    let status = Status {
+        card: None,
+        ..shut(Key::Absent)
+    };
+    status_reads(
+        &status,
+        "Not connected (outside: no beacon on wlan0), no card\nPut your card in the reader.\n",
+        "Inte ansluten (utanför: ingen fyr på wlan0), inget kort\nSätt ditt kort i läsaren.\n",
+    );
+}
+
+#[test]
+fn a_locked_card_asks_for_the_pin_and_few_tries_are_told() {
+    let mut status = shut(Key::Locked);
+    status.card.as_mut().unwrap().tries_left = Some(2);
+    status_reads(
+        &status,
+        "Not connected (outside: no beacon on wlan0), card present, PIN needed\n\
+         Give the PIN with `sluss unlock`.\n2 PIN tries left.\n",
+        "Inte ansluten (utanför: ingen fyr på wlan0), kortet sitter i, PIN-kod behövs\n\
+         Ange PIN-koden med `sluss unlock`.\n2 PIN-försök kvar.\n",
+    );
+}
+
+#[test]
+fn a_silent_gateway_is_told_with_its_address() {
+    status_reads(
+        &blocked(),
+        "Connecting to vpn.example.se (outside: no beacon on wlan0), card present\n\
+         The gateway does not answer.\n\
+         This network may block UDP to 198.51.100.2:51820; try another network.\n",
+        "Ansluter till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i\n\
+         Tunnelns andra ände svarar inte.\n\
+         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat nätverk.\n",
+    );
+}
+
+#[test]
+fn an_observer_reads_state_words_only() {
+    status_reads(
+        &home().redact(),
+        "Connected (outside: no beacon), card present\n",
+        "Ansluten (utanför: ingen fyr), kortet sitter i\n",
+    );
+    status_reads(
+        &office().redact(),
+        "No tunnel needed (inside), card present\n",
+        "Ingen tunnel behövs (innanför), kortet sitter i\n",
+    );
+}
+
+#[test]
+fn two_links_are_both_named() {
+    let links = vec!["eth0".to_owned(), "wlan0".to_owned()];
+    let status = Status {
+        location: Location::Outside {
+            reason: OutsideReason::NoProof,
+            links,
+        },
+        ..home()
+    };
+    status_reads(
+        &status,
+        "Connected to vpn.example.se (outside: no beacon on eth0 and wlan0), card present\n",
+        "Ansluten till vpn.example.se (utanför: ingen fyr på eth0 och wlan0), kortet sitter i\n",
+    );
+}
+
+#[test]
+fn details_hold_what_a_helpdesk_asks_for() {
+    let status = Status {
+        deadline: Some(Deadline {
+            in_ms: 3_000,
+            reason: DeadlineReason::HostRetry,
+        }),
+        ..home()
+    };
+    reads(
+        |text| details(&status, text, Paint::Plain),
+        "\
+Connected to vpn.example.se (outside: no beacon on wlan0), card present
+
+  Location        outside: no beacon on wlan0, 12 seconds ago
+  Tunnel          Connected
+  Gateway         vpn.example.se (198.51.100.2:51820)
+  Traffic         1.4 MB received, 84.0 kB sent, last handshake 40 seconds ago
+  Key             card present
+  Card            0006:12345678, ACS ACR39U 00 00
+  PIN tries left  3
+  Wanted          a tunnel whenever one is needed
+  Host            internal addresses by the tunnel only
+  Evidence        wlan0, city hall: no answer, 12 seconds ago
+  Next            in 3 seconds, routes and firewall are set again
+  Version         0.1.0
+",
+        "\
+Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
+
+  Plats            utanför: ingen fyr på wlan0, för 12 sekunder sedan
+  Tunnel           Ansluten
+  Andra änden      vpn.example.se (198.51.100.2:51820)
+  Trafik           1,4 MB mottaget, 84,0 kB skickat, senaste handskakning för 40 sekunder sedan
+  Nyckel           kortet sitter i
+  Kort             0006:12345678, ACS ACR39U 00 00
+  PIN-försök kvar  3
+  Önskat           en tunnel när den behövs
+  Datorn           interna adresser bara via tunneln
+  Bevis            wlan0, city hall: inget svar, för 12 sekunder sedan
+  Härnäst          om 3 sekunder ställs rutter och brandvägg in igen
+  Version          0.1.0
+",
+    );
+}
+
+#[test]
+fn why_can_be_read_out() {
+    reads(
+        |text| why(&home().why(), text),
+        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
+         (city hall on wlan0: no answer). \
+         The tunnel to vpn.example.se is open; its last handshake was 40 seconds ago.\n",
+        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
+         (city hall på wlan0: inget svar). \
+         Tunneln till vpn.example.se är öppen; dess senaste handskakning var för 40 sekunder sedan.\n",
+    );
+    reads(
+        |text| why(&office().why(), text),
+        "You are on the internal network: the beacon city hall proved it on eth0, 3 minutes ago. \
+         So no tunnel is needed.\n",
+        "Du är på det interna nätet: fyren city hall bevisade det på eth0 för 3 minuter sedan. \
+         Därför behövs ingen tunnel.\n",
+    );
+}
+
+#[test]
+fn why_names_the_cause_and_the_cure() {
+    reads(
+        |text| why(&shut(Key::Blocked).why(), text),
+        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
+         (city hall on wlan0: no answer). The tunnel is shut: card blocked. \
+         Have the card unblocked by those who issued it.\n",
+        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
+         (city hall på wlan0: inget svar). Tunneln är stängd: kortet är spärrat. \
+         Be den som gav ut kortet att häva spärren.\n",
+    );
+    reads(
+        |text| why(&blocked().why(), text),
+        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
+         (city hall on wlan0: no answer). \
+         The tunnel to vpn.example.se is being opened, but 4 handshakes went unanswered. \
+         This network may block UDP to 198.51.100.2:51820; try another network.\n",
+        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
+         (city hall på wlan0: inget svar). \
+         Tunneln till vpn.example.se öppnas, men 4 handskakningar har förblivit utan svar. \
+         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat nätverk.\n",
+    );
+}
+
+#[test]
+fn monitor_says_one_line_for_each_change() {
+    let changes = home().changes(Some(&office()), 1_795_363_200_000);
+    let lines = |text: &dyn Text| {
+        changes
+            .iter()
+            .map(|one| change(one, text) + "\n")
+            .collect::<String>()
+    };
+    reads(
+        lines,
+        "Location: outside: no beacon on wlan0\nTunnel: Connected\nHost: internal addresses by the tunnel only\n",
+        "Plats: utanför: ingen fyr på wlan0\nTunnel: Ansluten\nDatorn: interna adresser bara via tunneln\n",
+    );
+}
+
+#[test]
+fn card_shows_readers_and_what_is_wrong_in_them() {
+    let report = CardReport {
+        schema: SCHEMA,
+        key: Key::Locked,
+        readers: vec![
+            Reader {
+                name: "ACS ACR39U 00 00".to_owned(),
+                card: ReaderCard::Usable {
+                    kind: "OpenPGP".to_owned(),
+                    serial: "0006:12345678".to_owned(),
+                    public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
+                    tries_left: Some(3),
+                },
+            },
+            Reader {
+                name: "Evil\u{1b}[31m".to_owned(),
+                card: ReaderCard::Unusable {
+                    fault: CardFault::OtherCard,
+                },
+            },
+        ],
+    };
+    reads(
+        |text| card(&report, text),
+        "\
+ACS ACR39U 00 00
+  Card            OpenPGP 0006:12345678
+  Public key      xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  PIN tries left  3
+  Key             card present, PIN needed
+
+Evil\u{fffd}[31m
+  Card  not the card of this laptop
+",
+        "\
+ACS ACR39U 00 00
+  Kort             OpenPGP 0006:12345678
+  Publik nyckel    xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  PIN-försök kvar  3
+  Nyckel           kortet sitter i, PIN-kod behövs
+
+Evil\u{fffd}[31m
+  Kort  det är inte den här datorns kort
+",
+    );
+    let empty = |key| CardReport {
+        schema: SCHEMA,
+        key,
+        readers: Vec::new(),
+    };
+    reads(
+        |text| card(&empty(Key::Absent), text),
+        "No reader holds a card.\n",
+        "Det sitter inget kort i någon läsare.\n",
+    );
+    reads(
+        |text| card(&empty(Key::NoService), text),
+        "The smart card service (pcscd) must be started.\n",
+        "Kortläsartjänsten (pcscd) måste startas.\n",
+    );
+}
+
+#[test]
+fn policy_shows_what_is_in_force() {
+    let report = PolicyReport {
+        schema: SCHEMA,
+        files: vec!["/etc/sluss/policy.toml".to_owned()],
+        gateway: "vpn.example.se".to_owned(),
+        endpoints: vec!["198.51.100.2:51820".parse().unwrap()],
+        public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
+        internal_prefixes: vec!["10.20.0.0/16".to_owned(), "fd20::/48".to_owned()],
+        beacons: vec![
+            Beacon {
+                name: "city hall".to_owned(),
+                address: "10.20.0.53:8443".parse().unwrap(),
+            },
+            Beacon {
+                name: "library".to_owned(),
+                address: "10.20.1.53:8443".parse().unwrap(),
+            },
+        ],
+        mtu: 1420,
+        keepalive_s: Some(25),
+        may_disconnect: true,
+    };
+    assert_eq!(
+        policy(&report, &English),
+        "  Files                /etc/sluss/policy.toml
+  Gateway              vpn.example.se (198.51.100.2:51820)
+  Public key           xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  Internal             10.20.0.0/16, fd20::/48
+  Beacons              city hall (10.20.0.53:8443)
+                       library (10.20.1.53:8443)
+  MTU                  1420
+  Keepalive            25 seconds
+  User may disconnect  yes
+"
+    );
+}
+
+#[test]
+fn wrong_pins_are_told_with_the_tries_that_are_left() {
+    for (tries, english, swedish) in [
+        (
+            2,
+            "Wrong PIN. 2 PIN tries left.",
+            "Fel PIN-kod. 2 PIN-försök kvar.",
+        ),
+        (
+            1,
+            "Wrong PIN. One PIN try left: a wrong PIN blocks the card.",
+            "Fel PIN-kod. Ett PIN-försök kvar: en felaktig PIN-kod spärrar kortet.",
+        ),
+    ] {
+        reads(
+            |text| {
+                text.refusal(Refusal::WrongPin {
+                    tries_left: Some(tries),
+                })
+            },
+            english,
+            swedish,
+        );
+    }
+}
+
+#[test]
+fn the_verdict_holds_only_when_the_internal_network_is_reached_safely() {
+    assert!(is_as_it_should_be(&home()));
+    assert!(is_as_it_should_be(&office()));
+    assert!(is_as_it_should_be(&home().redact()) && is_as_it_should_be(&office().redact()));
+
+    assert!(!is_as_it_should_be(&shut(Key::Absent)));
+    assert!(!is_as_it_should_be(&blocked()));
+    let unprotected = Host::Failed {
+        mode: HostMode::Tunnelled,
+    };
+    assert!(!is_as_it_should_be(&Status {
+        host: unprotected,
+        ..home()
+    }));
+    let not_yet = Host::Applying {
+        mode: HostMode::Inside { link: None },
+    };
+    assert!(!is_as_it_should_be(&Status {
+        host: not_yet,
+        ..office()
+    }));
+    assert!(!is_as_it_should_be(&Status {
+        warnings: vec![Warning::GatewaySilent],
+        ..home()
+    }));
+}
+
+#[test]
+fn colours_follow_the_verdict_and_can_be_off() {
+    let green = "\x1b[32mConnected to vpn.example.se\x1b[0m (outside";
+    let red = "\x1b[31mNot connected\x1b[0m (outside";
+    for (status, start) in [(home(), green), (shut(Key::Locked), red)] {
+        assert!(super::status(&status, &English, Paint::Colours).starts_with(start));
+        assert!(!super::status(&status, &English, Paint::Plain).contains('\x1b'));
+    }
+}
+
+#[test]
+fn every_state_ends_in_a_sentence_without_gaps() {
+    let keys = [
+        Key::NoService,
+        Key::Absent,
+        Key::Unusable {
+            fault: CardFault::Silent,
+        },
+        Key::Locked,
+        Key::AwaitingPin,
+        Key::Declined,
+        Key::Withdrawn,
+        Key::Verifying,
+        Key::Unlocked,
+        Key::Blocked,
+    ];
+    let reasons = [
+        DownReason::NotNeeded,
+        DownReason::Deciding,
+        DownReason::NoNetwork,
+        DownReason::NoCard,
+        DownReason::KeyLocked,
+        DownReason::StoppedByUser,
+        DownReason::NotEnrolled,
+        DownReason::DeviceFailed,
+        DownReason::SocketFailed,
+        DownReason::WorkerFailed,
+    ];
+    let tunnels: Vec<Tunnel> = reasons
+        .map(|reason| Tunnel::Down { reason })
+        .into_iter()
+        .chain([Tunnel::Starting, Tunnel::Up, Tunnel::Stopping])
+        .collect();
+    let locations = [
+        Location::Offline,
+        Location::Asleep,
+        Location::Settling,
+        Location::Probing,
+        office().location,
+        Location::Inside {
+            link: None,
+            beacon: None,
+        },
+        home().location,
+        Location::Outside {
+            reason: OutsideReason::NoBeacon,
+            links: Vec::new(),
+        },
+        Location::Outside {
+            reason: OutsideReason::NotConfirmed,
+            links: vec!["wlan0".to_owned()],
+        },
+        Location::Outside {
+            reason: OutsideReason::ProbeOverdue,
+            links: vec!["wlan0".to_owned()],
+        },
+    ];
+    for text in LANGUAGES {
+        for location in &locations {
+            for tunnel in &tunnels {
+                for key in keys {
+                    let status = Status {
+                        location: location.clone(),
+                        tunnel: *tunnel,
+                        key,
+                        ..home()
+                    };
+                    for status in [status.clone(), status.redact()] {
+                        let sentences = why(&status.why(), text);
+                        let line = headline(&status, text, Paint::Plain);
+                        for gap in [
+                            "  ", " .", " ,", "()", "..", ": ,", "on ,", "på ,", "on )", "\n\n",
+                        ] {
+                            assert!(!line.contains(gap), "{gap:?} in {line:?}");
+                            assert!(!sentences.contains(gap), "{gap:?} in {sentences:?}");
+                        }
+                        assert!(sentences.ends_with(".\n"), "{sentences:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A daemon that answers from a script, on a socket of its own, through the real server.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use sluss_ipc::{
+    Call, Card, Evidence, Gateway, Host, HostMode, Intent, Key, Location, Outcome, OutsideReason,
+    Request, Response, Role, SCHEMA, Status, Traffic, Tunnel,
+    server::{self, Answer, Listener},
+};
+use tempfile::TempDir;
+use tokio::{
+    runtime,
+    sync::{mpsc, oneshot},
+};
+
+/// What the daemon was asked, and how it behaves.
+#[derive(Default)]
+struct Record {
+    calls: Vec<Call>,
+    pins: Vec<Vec<u8>>,
+    role: Option<Role>,
+    holds_monitors: bool,
+    held: Vec<Answer>,
+}
+
+pub(crate) struct Daemon {
+    record: Arc<Mutex<Record>>,
+    socket: PathBuf,
+    _stop: oneshot::Sender<()>,
+    _directory: TempDir,
+}
+
+impl Daemon {
+    /// Answers each call with what `script` says. A monitor is hung up on after the last change.
+    pub(crate) fn serving(mut script: impl FnMut(Call) -> Vec<Response> + Send + 'static) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("slussd.sock");
+        let record = Arc::new(Mutex::new(Record::default()));
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (calls, mut incoming) = mpsc::channel(1);
+        let listener = {
+            let _context = runtime.enter();
+            Listener::bind(&socket).unwrap()
+        };
+        let roles = Arc::clone(&record);
+        let role = move |_| roles.lock().unwrap().role.unwrap_or(Role::Admin);
+        let recorder = Arc::clone(&record);
+        let answering = async move {
+            while let Some(server::Incoming {
+                request, answer, ..
+            }) = incoming.recv().await
+            {
+                let call = request.call();
+                let mut record = recorder.lock().unwrap();
+                record.calls.push(call);
+                if let Request::Unlock { pin, .. } = &request {
+                    record.pins.push(pin.bytes().to_vec());
+                }
+                for response in script(call) {
+                    assert!(answer.send(response));
+                }
+                if call == Call::Monitor && record.holds_monitors {
+                    record.held.push(answer);
+                }
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    ended = server::serve(listener, role, calls) => ended.unwrap(),
+                    () = answering => {}
+                    // The daemon's value is gone.
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            record,
+            socket,
+            _stop: stop,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn with_role(self, role: Role) -> Self {
+        self.record.lock().unwrap().role = Some(role);
+        self
+    }
+
+    /// Monitors are kept open after the last change, as a working daemon does.
+    pub(crate) fn holding_monitors(self) -> Self {
+        self.record.lock().unwrap().holds_monitors = true;
+        self
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.record.lock().unwrap().calls.clone()
+    }
+
+    pub(crate) fn pins(&self) -> Vec<Vec<u8>> {
+        self.record.lock().unwrap().pins.clone()
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        sluss(&self.socket, args)
+    }
+
+    pub(crate) fn sluss(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// With `input` on standard input, which is no terminal.
+    pub(crate) fn with_input(&self, args: &[&str], input: &str) -> Output {
+        let mut command = self.command(args);
+        let pipe = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = pipe.spawn().unwrap();
+        // The command may end without having read it.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+}
+
+/// The shipped command in a locale that does not depend on who runs the tests.
+pub(crate) fn sluss(socket: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluss"));
+    command.args(args).env("LC_ALL", "C").stdin(Stdio::null());
+    if !args.is_empty() {
+        command.arg("--socket").arg(socket);
+    }
+    command
+}
+
+/// At home on Wi-Fi with the card in: the tunnel is up.
+pub(crate) fn home() -> Status {
+    Status {
+        schema: SCHEMA,
+        location: Location::Outside {
+            reason: OutsideReason::NoProof,
+            links: vec!["wlan0".to_owned()],
+        },
+        location_age_ms: Some(12_000),
+        key: Key::Unlocked,
+        tunnel: Tunnel::Up,
+        intent: Intent::Automatic,
+        host: Host::Applied {
+            mode: HostMode::Tunnelled,
+        },
+        gateway: Some(Gateway {
+            name: "vpn.example.se".to_owned(),
+            endpoint: "198.51.100.2:51820".parse().unwrap(),
+        }),
+        card: Some(Card {
+            reader: "ACS ACR39U 00 00".to_owned(),
+            serial: "0006:12345678".to_owned(),
+            tries_left: Some(3),
+        }),
+        traffic: Some(Traffic {
+            received_bytes: 1_440_000,
+            sent_bytes: 84_000,
+            handshake_age_ms: Some(40_000),
+            unanswered_handshakes: 0,
+        }),
+        evidence: vec![Evidence {
+            link: "wlan0".to_owned(),
+            beacon: "city hall".to_owned(),
+            outcome: Outcome::NoAnswer,
+            age_ms: 12_000,
+        }],
+        deadline: None,
+        warnings: Vec::new(),
+        version: "0.1.0".to_owned(),
+    }
+}
+
+/// In the office, on the cable.
+pub(crate) fn office() -> Status {
+    Status {
+        location: Location::Inside {
+            link: Some("eth0".to_owned()),
+            beacon: Some("city hall".to_owned()),
+        },
+        tunnel: Tunnel::Down {
+            reason: sluss_ipc::DownReason::NotNeeded,
+        },
+        host: Host::Applied {
+            mode: HostMode::Inside {
+                link: Some("eth0".to_owned()),
+            },
+        },
+        traffic: None,
+        ..home()
+    }
+}
+
+/// As at home, before the network came.
+pub(crate) fn wlan_lost() -> Status {
+    Status {
+        location: Location::Offline,
+        ..home()
+    }
+}
