@@ -11,7 +11,6 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -44,7 +43,11 @@ impl Rig {
         std::fs::create_dir_all(dir.join("no-usb-drivers"))?;
         std::fs::write(dir.join("readers/vpcd"), reader)?;
         std::fs::create_dir_all("/run/pcscd")?;
-        let mut rig = Rig { pcscd: None, net, dir: dir.to_owned() };
+        let mut rig = Rig {
+            pcscd: None,
+            net,
+            dir: dir.to_owned(),
+        };
         rig.start_pcscd()?;
         Ok(rig)
     }
@@ -64,16 +67,15 @@ impl Rig {
         VirtualCard::start(&self.net, PORT + slot, 0x5100 + u32::from(slot))
     }
 
-    /// What an administrator does who stops the service: cards are powered off, clients are cut off.
+    /// Ends it without a word to its clients.
     pub fn stop_pcscd(&mut self) -> Result<()> {
         if let Some(mut pcscd) = self.pcscd.take() {
-            pcscd.signal(Signal::SIGTERM)?;
-            eventually("pcscd ends", PATIENCE, || Ok((!pcscd.is_running()).then_some(())))?;
+            pcscd.kill()?;
         }
         Ok(())
     }
 
-    /// Starts it, after a stop, with empty readers: vpcd does not remember who was in them.
+    /// Starts it, after a stop, with empty readers: each card has to be inserted again.
     pub fn start_pcscd(&mut self) -> Result<()> {
         ensure!(self.pcscd.is_none(), "pcscd runs");
         let socket = self.pcsc_socket();
@@ -157,11 +159,24 @@ impl VirtualCard {
         command.args([port.to_string(), serial.to_string()]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = net.spawn(&mut command)?;
-        let commands = process.child().stdin.take().context("the card's standard input")?;
-        let answers = process.child().stdout.take().context("the card's standard output")?;
+        let commands = process
+            .child()
+            .stdin
+            .take()
+            .context("the card's standard input")?;
+        let answers = process
+            .child()
+            .stdout
+            .take()
+            .context("the card's standard output")?;
         let mut answers = BufReader::new(answers);
         let identity = parse(&read_line(&mut answers)?)?;
-        Ok(VirtualCard { process, commands, answers, identity })
+        Ok(VirtualCard {
+            process,
+            commands,
+            answers,
+            identity,
+        })
     }
 
     pub fn identity(&self) -> &Identity {
@@ -176,7 +191,9 @@ impl VirtualCard {
     /// Puts it into its reader; pcscd sees it within half a second.
     pub fn insert(&mut self) -> Result<()> {
         let deadline = "vpcd offers a reader";
-        eventually(deadline, PATIENCE, || Ok(self.tell::<IgnoredAny>("insert").ok().map(|_| ())))
+        eventually(deadline, PATIENCE, || {
+            Ok(self.tell::<IgnoredAny>("insert").ok().map(|_| ()))
+        })
     }
 
     /// Pulls it, and says when that was (see [`crate::moment`]).
@@ -185,7 +202,9 @@ impl VirtualCard {
         struct Removed {
             removed_at: u64,
         }
-        Ok(Duration::from_nanos(self.tell::<Removed>("remove")?.removed_at))
+        Ok(Duration::from_nanos(
+            self.tell::<Removed>("remove")?.removed_at,
+        ))
     }
 
     /// Takes the power away for a moment, without the reader noticing: what was verified is not any more.
@@ -195,7 +214,8 @@ impl VirtualCard {
 
     /// Makes each Diffie-Hellman take that much longer.
     pub fn delay(&mut self, delay: Duration) -> Result<()> {
-        self.tell::<IgnoredAny>(&format!("delay {}", delay.as_millis())).map(|_| ())
+        self.tell::<IgnoredAny>(&format!("delay {}", delay.as_millis()))
+            .map(|_| ())
     }
 
     /// Breaks it, from the next command on.
@@ -206,7 +226,8 @@ impl VirtualCard {
             Fault::Hang => "hang",
             Fault::Vanish => "vanish",
         };
-        self.tell::<IgnoredAny>(&format!("fail {fault}")).map(|_| ())
+        self.tell::<IgnoredAny>(&format!("fail {fault}"))
+            .map(|_| ())
     }
 
     pub fn stats(&mut self) -> Result<Stats> {
@@ -240,7 +261,11 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<T> {
 /// 64 hexadecimal digits.
 fn key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
     let text = String::deserialize(deserializer)?;
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
-    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| serde::de::Error::custom("not 64 hexadecimal digits"))
+    let bytes: Option<Vec<u8>> = (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| serde::de::Error::custom("not 64 hexadecimal digits"))
 }

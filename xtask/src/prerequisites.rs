@@ -13,14 +13,18 @@ enum Sign {
     File(&'static str),
     /// A library that pkg-config knows, for building.
     Library(&'static str),
+    /// A file of LLVM, of whatever version.
+    Llvm(&'static str),
 }
 
-use Sign::{File, Library, Program};
+use Sign::{File, Library, Llvm, Program};
 
 const PACKAGES: &[(&str, Sign)] = &[
     ("gcc", Program("cc")),
     ("libc6-dev", File("/usr/include/stdio.h")),
     ("pkg-config", Program("pkg-config")),
+    // the card rig's file system is C, and its bindings are generated
+    ("libclang-dev", Llvm("lib/libclang.so")),
     ("libpcsclite-dev", Library("libpcsclite")),
     ("pcscd", Program("pcscd")),
     (
@@ -84,6 +88,12 @@ fn is_there(sign: &Sign) -> bool {
                 .any(|directory| directory.join(name).is_file())
         }
         File(path) => Path::new(path).exists(),
+        Llvm(path) => std::fs::read_dir("/usr/lib").is_ok_and(|entries| {
+            entries.flatten().any(|entry| {
+                entry.file_name().to_string_lossy().starts_with("llvm-")
+                    && entry.path().join(path).exists()
+            })
+        }),
         Library(name) => succeeds(Command::new("pkg-config").args(["--exists", name])),
     }
 }

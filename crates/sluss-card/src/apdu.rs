@@ -77,12 +77,21 @@ const CHAINED: u8 = 0x10;
 ///
 /// # Errors
 /// Whatever [`Transmit`] says; [`Error::Refused`] when a chained command is refused half-way; [`Error::Nonsense`].
-pub fn exchange(card: &mut impl Transmit, step: &'static str, apdu: &Apdu<'_>) -> Result<Response, Error> {
+pub fn exchange(
+    card: &mut impl Transmit,
+    step: &'static str,
+    apdu: &Apdu<'_>,
+) -> Result<Response, Error> {
     let [class, instruction, p1, p2] = apdu.header;
     let mut rest = apdu.data;
     while rest.len() > 255 {
         let (link, more) = rest.split_at(255);
-        let status = transmit(card, step, &encode([class | CHAINED, instruction, p1, p2], link, None))?.status;
+        let status = transmit(
+            card,
+            step,
+            &encode([class | CHAINED, instruction, p1, p2], link, None),
+        )?
+        .status;
         if status != StatusWord::SUCCESS {
             return Err(Error::Refused { step, status });
         }
@@ -96,26 +105,45 @@ pub fn exchange(card: &mut impl Transmit, step: &'static str, apdu: &Apdu<'_>) -
     let mut data = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER));
     for _ in 0..MOST_PARTS {
         if data.len() + part.data.len() > LONGEST_ANSWER {
-            return Err(Error::Nonsense { step, what: "the answer has no end" });
+            return Err(Error::Nonsense {
+                step,
+                what: "the answer has no end",
+            });
         }
         data.extend_from_slice(&part.data);
         let [0x61, waiting] = part.status.0.to_be_bytes() else {
-            return Ok(Response { data, status: part.status });
+            return Ok(Response {
+                data,
+                status: part.status,
+            });
         };
         part = transmit(card, step, &encode([class, 0xC0, 0, 0], &[], Some(waiting)))?;
     }
-    Err(Error::Nonsense { step, what: "the answer has no end" })
+    Err(Error::Nonsense {
+        step,
+        what: "the answer has no end",
+    })
 }
 
 /// One command, one response, status split off.
-fn transmit(card: &mut impl Transmit, step: &'static str, command: &[u8]) -> Result<Response, Error> {
+fn transmit(
+    card: &mut impl Transmit,
+    step: &'static str,
+    command: &[u8],
+) -> Result<Response, Error> {
     let mut data = card.transmit(command)?;
     let Some((_, &status)) = data.split_last_chunk::<2>() else {
-        return Err(Error::Nonsense { step, what: "the answer has no status" });
+        return Err(Error::Nonsense {
+            step,
+            what: "the answer has no status",
+        });
     };
     let length = data.len() - status.len();
     data.truncate(length);
-    Ok(Response { data, status: StatusWord(u16::from_be_bytes(status)) })
+    Ok(Response {
+        data,
+        status: StatusWord(u16::from_be_bytes(status)),
+    })
 }
 
 /// A short command; wiped when dropped, since it may hold a PIN. `data` has at most 255 bytes.
@@ -135,50 +163,89 @@ mod tests {
     use super::*;
     use crate::script::Script;
 
-    const READ: Apdu<'_> = Apdu { header: [0, 0xCA, 0, 0x6E], data: &[], answered: true };
+    const READ: Apdu<'_> = Apdu {
+        header: [0, 0xCA, 0, 0x6E],
+        data: &[],
+        answered: true,
+    };
 
     #[test]
     fn an_answer_in_parts_is_put_together() {
-        let mut card = Script::new(&[("00CA006E00", "0102 6102"), ("00C0000002", "0304 6101"), ("00C0000001", "05 9000")]);
+        let mut card = Script::new(&[
+            ("00CA006E00", "0102 6102"),
+            ("00C0000002", "0304 6101"),
+            ("00C0000001", "05 9000"),
+        ]);
         let answer = exchange(&mut card, "test", &READ).unwrap();
-        assert_eq!((answer.data.as_slice(), answer.status), (&[1, 2, 3, 4, 5][..], StatusWord::SUCCESS));
+        assert_eq!(
+            (answer.data.as_slice(), answer.status),
+            (&[1, 2, 3, 4, 5][..], StatusWord::SUCCESS)
+        );
     }
 
     #[test]
     fn a_wrong_le_is_corrected_once() {
         let mut card = Script::new(&[("00CA006E00", "6C02"), ("00CA006E02", "0102 9000")]);
-        assert_eq!(exchange(&mut card, "test", &READ).unwrap().data.as_slice(), [1, 2]);
+        assert_eq!(
+            exchange(&mut card, "test", &READ).unwrap().data.as_slice(),
+            [1, 2]
+        );
         let mut card = Script::new(&[("00CA006E00", "6C02"), ("00CA006E02", "6C03")]);
-        assert_eq!(exchange(&mut card, "test", &READ).unwrap().status, StatusWord(0x6C03));
+        assert_eq!(
+            exchange(&mut card, "test", &READ).unwrap().status,
+            StatusWord(0x6C03)
+        );
     }
 
     #[test]
     fn long_data_goes_out_in_a_chain() {
         let data = [7; 300];
-        let apdu = Apdu { header: [0, 0x2A, 0x80, 0x86], data: &data, answered: true };
+        let apdu = Apdu {
+            header: [0, 0x2A, 0x80, 0x86],
+            data: &data,
+            answered: true,
+        };
         let first = format!("102A8086FF{}", "07".repeat(255));
         let second = format!("002A80862D{}00", "07".repeat(45));
         let mut card = Script::new(&[(&first, "9000"), (&second, "AA9000")]);
-        assert_eq!(exchange(&mut card, "test", &apdu).unwrap().data.as_slice(), [0xAA]);
+        assert_eq!(
+            exchange(&mut card, "test", &apdu).unwrap().data.as_slice(),
+            [0xAA]
+        );
         let mut card = Script::new(&[(&first, "6884")]);
-        let refused = Error::Refused { step: "test", status: StatusWord(0x6884) };
+        let refused = Error::Refused {
+            step: "test",
+            status: StatusWord(0x6884),
+        };
         assert_eq!(exchange(&mut card, "test", &apdu).err(), Some(refused));
     }
 
     #[test]
     fn an_endless_answer_is_cut_off() {
-        let nothing_more = Error::Nonsense { step: "test", what: "the answer has no end" };
+        let nothing_more = Error::Nonsense {
+            step: "test",
+            what: "the answer has no end",
+        };
         let mut parrot = |_: &[u8]| Ok(vec![0x61, 0x10]);
-        assert_eq!(exchange(&mut parrot, "test", &READ).err(), Some(nothing_more.clone()));
+        assert_eq!(
+            exchange(&mut parrot, "test", &READ).err(),
+            Some(nothing_more.clone())
+        );
         let mut torrent = |_: &[u8]| Ok([vec![1; 256], vec![0x61, 0]].concat());
-        assert_eq!(exchange(&mut torrent, "test", &READ).err(), Some(nothing_more));
+        assert_eq!(
+            exchange(&mut torrent, "test", &READ).err(),
+            Some(nothing_more)
+        );
     }
 
     #[test]
     fn an_answer_without_status_is_nonsense() {
         for short in [vec![], vec![0x90]] {
             let mut card = |_: &[u8]| Ok(short.clone());
-            let nonsense = Error::Nonsense { step: "test", what: "the answer has no status" };
+            let nonsense = Error::Nonsense {
+                step: "test",
+                what: "the answer has no status",
+            };
             assert_eq!(exchange(&mut card, "test", &READ).err(), Some(nonsense));
         }
     }

@@ -23,7 +23,11 @@ pub(crate) struct Seat(u64);
 /// What happened.
 pub(crate) enum Input {
     /// From the caller.
-    Requested { op: Op, command: Command, deadline: Instant },
+    Requested {
+        op: Op,
+        command: Command,
+        deadline: Instant,
+    },
     /// From an operator.
     Answered { seat: Seat, answer: Answer },
     /// From the watcher: PC/SC answers.
@@ -45,7 +49,11 @@ pub(crate) enum Output {
     /// Seat an operator before this reader; it connects with its first task.
     Seat { seat: Seat, reader: String },
     /// Give an operator its task; it sends nothing to the card after the deadline.
-    Assign { seat: Seat, task: Task, deadline: Option<Instant> },
+    Assign {
+        seat: Seat,
+        task: Task,
+        deadline: Option<Instant>,
+    },
     /// Forget the operator: it lets go of the card, now or when PC/SC lets go of it.
     Dismiss { seat: Seat },
 }
@@ -79,12 +87,20 @@ pub(crate) struct Desk {
 /// How it stands with a card.
 enum Standing {
     /// An operator reads what it says about itself.
-    Looked { seat: Seat, known: Known, looks_left: u32 },
+    Looked {
+        seat: Seat,
+        known: Known,
+        looks_left: u32,
+    },
     /// It is the one: it takes tasks, unlocked or not.
     Serving { seat: Seat, card: CardInfo },
     /// It cannot serve; nobody is seated. The caller knows the reason unless that is [`Error::Gone`], which looked like a
     /// removal to the caller though the watcher still sees a card.
-    Idle { reason: Error, again_at: Option<Instant>, looks_left: u32 },
+    Idle {
+        reason: Error,
+        again_at: Option<Instant>,
+        looks_left: u32,
+    },
 }
 
 /// What the caller has been told about a card that is being looked at.
@@ -117,14 +133,27 @@ enum Kind {
 
 impl Desk {
     pub(crate) fn new(binding: Binding) -> Self {
-        Self { binding, cards: BTreeMap::new(), queue: VecDeque::new(), seats: 0 }
+        Self {
+            binding,
+            cards: BTreeMap::new(),
+            queue: VecDeque::new(),
+            seats: 0,
+        }
     }
 
     /// Takes what happened, gives what to do, in order.
     pub(crate) fn handle(&mut self, input: Input, now: Instant) -> Vec<Output> {
-        let mut turn = Turn { desk: self, now, out: Vec::new() };
+        let mut turn = Turn {
+            desk: self,
+            now,
+            out: Vec::new(),
+        };
         match input {
-            Input::Requested { op, command, deadline } => turn.request(op, command, deadline),
+            Input::Requested {
+                op,
+                command,
+                deadline,
+            } => turn.request(op, command, deadline),
             Input::Answered { seat, answer } => turn.answered(seat, answer),
             Input::ServiceFound => turn.tell(Event::ServiceFound),
             Input::ServiceLost { reason } => {
@@ -145,13 +174,23 @@ impl Desk {
     /// When to come back with [`Input::DeadlineReached`] if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let cards = self.cards.values().filter_map(Standing::deadline);
-        cards.chain(self.queue.iter().map(|request| request.deadline)).min()
+        cards
+            .chain(self.queue.iter().map(|request| request.deadline))
+            .min()
     }
 
     fn serving(&self) -> Option<&CardInfo> {
         self.cards.values().find_map(|standing| match standing {
-            Standing::Serving { card, .. } | Standing::Looked { known: Known::Serving(card), .. } => Some(card),
-            Standing::Looked { known: Known::Nothing { .. } | Known::Unusable(_), .. } | Standing::Idle { .. } => None,
+            Standing::Serving { card, .. }
+            | Standing::Looked {
+                known: Known::Serving(card),
+                ..
+            } => Some(card),
+            Standing::Looked {
+                known: Known::Nothing { .. } | Known::Unusable(_),
+                ..
+            }
+            | Standing::Idle { .. } => None,
         })
     }
 }
@@ -171,15 +210,29 @@ impl Turn<'_> {
     fn request(&mut self, op: Op, command: Command, deadline: Instant) {
         let serving = self.desk.serving().map(|card| card.serial.as_str());
         let (kind, task, possible) = match command {
-            Command::Verify { serial, pin, last_try_consented } => {
-                (Kind::Verify, Task::Verify { pin, last_try_consented }, serving == Some(&serial))
-            }
+            Command::Verify {
+                serial,
+                pin,
+                last_try_consented,
+            } => (
+                Kind::Verify,
+                Task::Verify {
+                    pin,
+                    last_try_consented,
+                },
+                serving == Some(&serial),
+            ),
             Command::Dh { with } => (Kind::Dh, Task::Dh { with }, serving.is_some()),
             Command::Lock => (Kind::Lock, Task::Lock, serving.is_some()),
             Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
         };
         if possible {
-            self.desk.queue.push_back(Request { op, kind, task: Some(task), deadline });
+            self.desk.queue.push_back(Request {
+                op,
+                kind,
+                task: Some(task),
+                deadline,
+            });
         } else {
             self.tell(kind.refused(op, Error::Gone));
             if let Kind::Refresh = kind {
@@ -196,7 +249,10 @@ impl Turn<'_> {
                 self.look(reader, known, LOOKS);
             }
             // perhaps the program that had it to itself has let go
-            Some(Standing::Idle { reason: Error::Busy, .. }) => self.look(reader, Known::Unusable(Error::Busy), LOOKS),
+            Some(Standing::Idle {
+                reason: Error::Busy,
+                ..
+            }) => self.look(reader, Known::Unusable(Error::Busy), LOOKS),
             Some(Standing::Looked { .. } | Standing::Serving { .. } | Standing::Idle { .. }) => {}
         }
     }
@@ -211,11 +267,26 @@ impl Turn<'_> {
     fn left(&mut self, reader: String, standing: &Standing) {
         self.dismiss(standing);
         match standing {
-            Standing::Looked { known: Known::Nothing { .. }, .. } | Standing::Idle { reason: Error::Gone, .. } => {}
-            Standing::Looked { known: Known::Unusable(_), .. } | Standing::Idle { .. } => {
+            Standing::Looked {
+                known: Known::Nothing { .. },
+                ..
+            }
+            | Standing::Idle {
+                reason: Error::Gone,
+                ..
+            } => {}
+            Standing::Looked {
+                known: Known::Unusable(_),
+                ..
+            }
+            | Standing::Idle { .. } => {
                 self.tell(Event::Removed { reader });
             }
-            Standing::Serving { .. } | Standing::Looked { known: Known::Serving(_), .. } => {
+            Standing::Serving { .. }
+            | Standing::Looked {
+                known: Known::Serving(_),
+                ..
+            } => {
                 self.tell(Event::Removed { reader });
                 self.vacated(&Error::Gone);
             }
@@ -223,12 +294,22 @@ impl Turn<'_> {
     }
 
     fn answered(&mut self, seat: Seat, answer: Answer) {
-        let Some((reader, standing)) = self.desk.cards.iter_mut().find(|(_, card)| card.seat() == Some(seat)) else {
+        let Some((reader, standing)) = self
+            .desk
+            .cards
+            .iter_mut()
+            .find(|(_, card)| card.seat() == Some(seat))
+        else {
             return; // dismissed before it answered
         };
         let reader = reader.clone();
         match (standing, answer) {
-            (Standing::Looked { known, looks_left, .. }, Answer::Look(looked)) => {
+            (
+                Standing::Looked {
+                    known, looks_left, ..
+                },
+                Answer::Look(looked),
+            ) => {
                 let (known, looks_left) = (known.clone(), *looks_left);
                 match looked {
                     Ok(card) => self.described(reader, seat, card, known),
@@ -249,9 +330,13 @@ impl Turn<'_> {
     /// A card has said about itself what would let it serve.
     fn described(&mut self, reader: String, seat: Seat, card: CardInfo, known: Known) {
         match known {
-            Known::Serving(before) if before.serial == card.serial && before.public_key == card.public_key => {
+            Known::Serving(before)
+                if before.serial == card.serial && before.public_key == card.public_key =>
+            {
                 let lost = before.verified && !card.verified;
-                self.desk.cards.insert(reader.clone(), Standing::Serving { seat, card });
+                self.desk
+                    .cards
+                    .insert(reader.clone(), Standing::Serving { seat, card });
                 if lost {
                     self.tell(Event::Locked { reader });
                 }
@@ -262,10 +347,22 @@ impl Turn<'_> {
             }
             Known::Nothing { .. } | Known::Unusable(_) => {
                 if self.desk.serving().is_none() && self.desk.binding.matches(&card) {
-                    self.tell(Event::Inserted { reader: reader.clone(), card: card.clone() });
-                    self.desk.cards.insert(reader, Standing::Serving { seat, card });
+                    self.tell(Event::Inserted {
+                        reader: reader.clone(),
+                        card: card.clone(),
+                    });
+                    self.desk
+                        .cards
+                        .insert(reader, Standing::Serving { seat, card });
                 } else {
-                    self.unusable(reader, Error::OtherCard { serial: card.serial }, known, 0);
+                    self.unusable(
+                        reader,
+                        Error::OtherCard {
+                            serial: card.serial,
+                        },
+                        known,
+                        0,
+                    );
                 }
             }
         }
@@ -279,7 +376,9 @@ impl Turn<'_> {
         let error = answer.error().cloned();
         self.tell(answer.event(op));
         if let (Kind::Dh | Kind::Refresh, true, false) = (kind, was_verified, card.verified) {
-            self.tell(Event::Locked { reader: reader.clone() });
+            self.tell(Event::Locked {
+                reader: reader.clone(),
+            });
         }
         match error {
             Some(Error::Gone) => self.unusable(reader, Error::Gone, Known::Serving(card), LOOKS),
@@ -292,15 +391,24 @@ impl Turn<'_> {
     fn unusable(&mut self, reader: String, reason: Error, known: Known, looks_left: u32) {
         let again_at = (looks_left > 0 && !reason.is_lasting())
             .then(|| self.now + SECOND_LOOK * 2_u32.pow(LOOKS.saturating_sub(looks_left)));
-        let idle = Standing::Idle { reason: reason.clone(), again_at, looks_left: looks_left.saturating_sub(1) };
+        let idle = Standing::Idle {
+            reason: reason.clone(),
+            again_at,
+            looks_left: looks_left.saturating_sub(1),
+        };
         if let Some(before) = self.desk.cards.insert(reader.clone(), idle) {
             self.dismiss(&before);
         }
         match (&reason, &known) {
             (Error::Gone, Known::Nothing { .. }) => {}
-            (Error::Gone, Known::Unusable(_) | Known::Serving(_)) => self.tell(Event::Removed { reader }),
+            (Error::Gone, Known::Unusable(_) | Known::Serving(_)) => {
+                self.tell(Event::Removed { reader })
+            }
             (reason, Known::Unusable(told)) if reason == told => {}
-            (reason, _) => self.tell(Event::Unusable { reader, reason: reason.clone() }),
+            (reason, _) => self.tell(Event::Unusable {
+                reader,
+                reason: reason.clone(),
+            }),
         }
         if let Known::Serving(_) = known {
             self.vacated(&reason);
@@ -316,10 +424,16 @@ impl Turn<'_> {
     }
 
     fn look_at_idle(&mut self, worth_it: impl Fn(&Error) -> bool) {
-        let idle = self.desk.cards.iter().filter_map(|(reader, standing)| match standing {
-            Standing::Idle { reason, .. } if worth_it(reason) => Some((reader.clone(), reason.clone())),
-            Standing::Idle { .. } | Standing::Looked { .. } | Standing::Serving { .. } => None,
-        });
+        let idle = self
+            .desk
+            .cards
+            .iter()
+            .filter_map(|(reader, standing)| match standing {
+                Standing::Idle { reason, .. } if worth_it(reason) => {
+                    Some((reader.clone(), reason.clone()))
+                }
+                Standing::Idle { .. } | Standing::Looked { .. } | Standing::Serving { .. } => None,
+            });
         for (reader, reason) in idle.collect::<Vec<_>>() {
             let known = self.known_of_idle(reason);
             self.look(reader, known, LOOKS);
@@ -330,28 +444,49 @@ impl Turn<'_> {
     fn look(&mut self, reader: String, known: Known, looks_left: u32) {
         let seat = Seat(self.desk.seats);
         self.desk.seats += 1;
-        if let Some(before) = self.desk.cards.insert(reader.clone(), Standing::Looked { seat, known, looks_left }) {
+        if let Some(before) = self.desk.cards.insert(
+            reader.clone(),
+            Standing::Looked {
+                seat,
+                known,
+                looks_left,
+            },
+        ) {
             self.dismiss(&before);
         }
         self.out.push(Output::Seat { seat, reader });
-        self.out.push(Output::Assign { seat, task: Task::Look, deadline: None });
+        self.out.push(Output::Assign {
+            seat,
+            task: Task::Look,
+            deadline: None,
+        });
     }
 
     fn dismiss(&mut self, standing: &Standing) {
-        self.out.extend(standing.seat().map(|seat| Output::Dismiss { seat }));
+        self.out
+            .extend(standing.seat().map(|seat| Output::Dismiss { seat }));
     }
 
     /// Acts on every deadline that has passed.
     fn expire(&mut self) {
         let passed = |deadline: Instant| deadline <= self.now;
-        let due = self.desk.cards.iter().filter(|(_, standing)| standing.deadline().is_some_and(passed));
+        let due = self
+            .desk
+            .cards
+            .iter()
+            .filter(|(_, standing)| standing.deadline().is_some_and(passed));
         for reader in due.map(|(reader, _)| reader.clone()).collect::<Vec<_>>() {
             match self.desk.cards.get_mut(&reader) {
                 Some(Standing::Looked { known, .. }) => {
                     *known = Known::Unusable(Error::Timeout);
-                    self.tell(Event::Unusable { reader, reason: Error::Timeout });
+                    self.tell(Event::Unusable {
+                        reader,
+                        reason: Error::Timeout,
+                    });
                 }
-                Some(Standing::Idle { reason, looks_left, .. }) => {
+                Some(Standing::Idle {
+                    reason, looks_left, ..
+                }) => {
                     let (reason, looks_left) = (reason.clone(), *looks_left);
                     let known = self.known_of_idle(reason);
                     self.look(reader, known, looks_left);
@@ -360,17 +495,22 @@ impl Turn<'_> {
             }
         }
         let queue = std::mem::take(&mut self.desk.queue);
-        let (expired, queue): (VecDeque<_>, VecDeque<_>) =
-            queue.into_iter().partition(|request| request.deadline <= self.now);
+        let (expired, queue): (VecDeque<_>, VecDeque<_>) = queue
+            .into_iter()
+            .partition(|request| request.deadline <= self.now);
         self.desk.queue = queue;
         let hung = expired.iter().any(|request| request.task.is_none());
         for request in expired {
             self.tell(request.kind.refused(request.op, Error::Timeout));
         }
-        let serving = self.desk.cards.iter().find_map(|(reader, standing)| match standing {
-            Standing::Serving { card, .. } => Some((reader.clone(), card.clone())),
-            Standing::Looked { .. } | Standing::Idle { .. } => None,
-        });
+        let serving = self
+            .desk
+            .cards
+            .iter()
+            .find_map(|(reader, standing)| match standing {
+                Standing::Serving { card, .. } => Some((reader.clone(), card.clone())),
+                Standing::Looked { .. } | Standing::Idle { .. } => None,
+            });
         if let (true, Some((reader, card))) = (hung, serving) {
             self.look(reader, Known::Serving(card), LOOKS);
         }
@@ -378,19 +518,29 @@ impl Turn<'_> {
 
     /// Gives the first request to the serving card's operator, unless that has one in hand.
     fn assign(&mut self) {
-        let seat = self.desk.cards.values().find_map(|standing| match standing {
-            Standing::Serving { seat, .. } => Some(*seat),
-            Standing::Looked { .. } | Standing::Idle { .. } => None,
-        });
+        let seat = self
+            .desk
+            .cards
+            .values()
+            .find_map(|standing| match standing {
+                Standing::Serving { seat, .. } => Some(*seat),
+                Standing::Looked { .. } | Standing::Idle { .. } => None,
+            });
         if let (Some(seat), Some(request)) = (seat, self.desk.queue.front_mut())
             && let Some(task) = request.task.take()
         {
-            self.out.push(Output::Assign { seat, task, deadline: Some(request.deadline) });
+            self.out.push(Output::Assign {
+                seat,
+                task,
+                deadline: Some(request.deadline),
+            });
         }
     }
 
     fn nothing_known(&self) -> Known {
-        Known::Nothing { slow_at: self.now + SLOW }
+        Known::Nothing {
+            slow_at: self.now + SLOW,
+        }
     }
 
     fn known_of_idle(&self, reason: Error) -> Known {
@@ -411,9 +561,16 @@ impl Standing {
 
     fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Looked { known: Known::Nothing { slow_at }, .. } => Some(*slow_at),
+            Self::Looked {
+                known: Known::Nothing { slow_at },
+                ..
+            } => Some(*slow_at),
             Self::Idle { again_at, .. } => *again_at,
-            Self::Looked { known: Known::Unusable(_) | Known::Serving(_), .. } | Self::Serving { .. } => None,
+            Self::Looked {
+                known: Known::Unusable(_) | Known::Serving(_),
+                ..
+            }
+            | Self::Serving { .. } => None,
         }
     }
 }
@@ -421,10 +578,22 @@ impl Standing {
 impl Kind {
     fn refused(self, op: Op, error: Error) -> Event {
         match self {
-            Self::Verify => Event::Verified { op, result: Err(error) },
-            Self::Dh => Event::Dh { op, result: Err(error) },
-            Self::Lock => Event::Relocked { op, result: Err(error) },
-            Self::Refresh => Event::Refreshed { op, result: Err(error) },
+            Self::Verify => Event::Verified {
+                op,
+                result: Err(error),
+            },
+            Self::Dh => Event::Dh {
+                op,
+                result: Err(error),
+            },
+            Self::Lock => Event::Relocked {
+                op,
+                result: Err(error),
+            },
+            Self::Refresh => Event::Refreshed {
+                op,
+                result: Err(error),
+            },
         }
     }
 }
@@ -455,13 +624,17 @@ impl CardInfo {
             Answer::Look(Ok(card)) => *self = card.clone(),
             Answer::Verify(Ok(())) | Answer::Dh(Ok(_)) => self.verified = true,
             Answer::Dh(Err(Error::Locked)) | Answer::Lock(Ok(())) => self.verified = false,
-            Answer::Verify(Err(Error::WrongPin { left })) => (self.tries_left, self.verified) = (*left, false),
+            Answer::Verify(Err(Error::WrongPin { left })) => {
+                (self.tries_left, self.verified) = (*left, false)
+            }
             Answer::Verify(Err(Error::Blocked)) => (self.tries_left, self.verified) = (0, false),
-            Answer::Look(Err(_)) | Answer::Verify(Err(_)) | Answer::Dh(Err(_)) | Answer::Lock(Err(_)) => {}
+            Answer::Look(Err(_))
+            | Answer::Verify(Err(_))
+            | Answer::Dh(Err(_))
+            | Answer::Lock(Err(_)) => {}
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests;

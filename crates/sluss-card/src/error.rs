@@ -88,9 +88,20 @@ impl Error {
     /// The card is what it is: looking again would show the same.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::NoApplet | Self::NoKey | Self::NotX25519 | Self::HashedPin | Self::OtherCard { .. } => true,
-            Self::Gone | Self::Locked | Self::WrongPin { .. } | Self::OneTryLeft | Self::Blocked => false,
-            Self::PinLength { .. } | Self::Refused { .. } | Self::Nonsense { .. } | Self::ZeroSecret => false,
+            Self::NoApplet
+            | Self::NoKey
+            | Self::NotX25519
+            | Self::HashedPin
+            | Self::OtherCard { .. } => true,
+            Self::Gone
+            | Self::Locked
+            | Self::WrongPin { .. }
+            | Self::OneTryLeft
+            | Self::Blocked => false,
+            Self::PinLength { .. }
+            | Self::Refused { .. }
+            | Self::Nonsense { .. }
+            | Self::ZeroSecret => false,
             Self::Mute | Self::Timeout | Self::Busy | Self::Service(_) => false,
         }
     }
@@ -98,10 +109,20 @@ impl Error {
     /// After this it is not certain that the same card is still there and works.
     pub(crate) fn casts_doubt(&self) -> bool {
         match self {
-            Self::Locked | Self::WrongPin { .. } | Self::OneTryLeft | Self::Blocked | Self::PinLength { .. } => false,
+            Self::Locked
+            | Self::WrongPin { .. }
+            | Self::OneTryLeft
+            | Self::Blocked
+            | Self::PinLength { .. } => false,
             Self::ZeroSecret | Self::Timeout => false,
-            Self::NoApplet | Self::NoKey | Self::NotX25519 | Self::HashedPin | Self::OtherCard { .. } => true,
-            Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => true,
+            Self::NoApplet
+            | Self::NoKey
+            | Self::NotX25519
+            | Self::HashedPin
+            | Self::OtherCard { .. } => true,
+            Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => {
+                true
+            }
             Self::Service(_) => true,
         }
     }
@@ -113,9 +134,15 @@ impl From<pcsc::Error> for Error {
         match error {
             // pcsc-lite calls it "not transacted" when the reader got no answer from the card: one that has just been
             // pulled, before the reader's own poll notices, or one with bad contacts
-            pcsc::Error::NoSmartcard | pcsc::Error::RemovedCard | pcsc::Error::NotTransacted => Self::Gone,
-            pcsc::Error::UnknownReader | pcsc::Error::ReaderUnavailable | pcsc::Error::NoReadersAvailable => Self::Gone,
-            pcsc::Error::UnresponsiveCard | pcsc::Error::UnpoweredCard | pcsc::Error::UnsupportedCard => Self::Mute,
+            pcsc::Error::NoSmartcard | pcsc::Error::RemovedCard | pcsc::Error::NotTransacted => {
+                Self::Gone
+            }
+            pcsc::Error::UnknownReader
+            | pcsc::Error::ReaderUnavailable
+            | pcsc::Error::NoReadersAvailable => Self::Gone,
+            pcsc::Error::UnresponsiveCard
+            | pcsc::Error::UnpoweredCard
+            | pcsc::Error::UnsupportedCard => Self::Mute,
             pcsc::Error::SharingViolation => Self::Busy,
             other => Self::Service(other),
         }

@@ -45,7 +45,9 @@ pub struct Binding {
 impl Binding {
     /// Whether this is the bound card.
     pub fn matches(&self, card: &CardInfo) -> bool {
-        self.serial.as_ref().is_none_or(|serial| *serial == card.serial)
+        self.serial
+            .as_ref()
+            .is_none_or(|serial| *serial == card.serial)
             && self.public_key.is_none_or(|key| key == card.public_key)
     }
 }
@@ -165,7 +167,12 @@ pub enum Event {
 /// For the log: everything but the secrets.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn answer<T>(f: &mut fmt::Formatter<'_>, what: &str, op: Op, result: &Result<T, Error>) -> fmt::Result {
+        fn answer<T>(
+            f: &mut fmt::Formatter<'_>,
+            what: &str,
+            op: Op,
+            result: &Result<T, Error>,
+        ) -> fmt::Result {
             match result {
                 Ok(_) => write!(f, "{what} {}: done", op.0),
                 Err(error) => write!(f, "{what} {}: {error}", op.0),
@@ -174,8 +181,12 @@ impl fmt::Display for Event {
         match self {
             Self::ServiceFound => write!(f, "smart card service found"),
             Self::ServiceLost { reason } => write!(f, "smart card service lost: {reason}"),
-            Self::Inserted { reader, card } => write!(f, "card {} inserted in {reader}", card.serial),
-            Self::Unusable { reader, reason } => write!(f, "card in {reader} is unusable: {reason}"),
+            Self::Inserted { reader, card } => {
+                write!(f, "card {} inserted in {reader}", card.serial)
+            }
+            Self::Unusable { reader, reason } => {
+                write!(f, "card in {reader} is unusable: {reason}")
+            }
             Self::Removed { reader } => write!(f, "card removed from {reader}"),
             Self::Locked { reader } => write!(f, "card in {reader} lost its verified state"),
             Self::Verified { op, result } => answer(f, "verify", *op, result),

@@ -9,8 +9,12 @@ use crate::{CardInfo, CardKind, Error, Pin, SharedSecret, tlv};
 /// RID of FSFE and the application's PIX (4.2.1).
 const APPLICATION: [u8; 6] = [0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
 /// Algorithm attributes of the decryption key (4.4.3.9): ECDH, then the curve's OID: GnuPG's Curve25519, or RFC 8410's X25519.
-const X25519_ATTRIBUTES: [&[u8]; 2] =
-    [&[0x12, 0x2B, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01], &[0x12, 0x2B, 0x65, 0x6E]];
+const X25519_ATTRIBUTES: [&[u8]; 2] = [
+    &[
+        0x12, 0x2B, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01,
+    ],
+    &[0x12, 0x2B, 0x65, 0x6E],
+];
 /// VERIFY's P2 for "PW1 for everything but signing" (7.2.2).
 const PW1_OTHER: u8 = 0x82;
 /// Shortest PW1 (4.3.1).
@@ -33,7 +37,11 @@ impl<'a, T: Transmit> Session<'a, T> {
             return Ok(Self { card, serial });
         }
         let step = "select the OpenPGP application";
-        let select = Apdu { header: [0x00, 0xA4, 0x04, 0x00], data: &APPLICATION, answered: true };
+        let select = Apdu {
+            header: [0x00, 0xA4, 0x04, 0x00],
+            data: &APPLICATION,
+            answered: true,
+        };
         match exchange(card, step, &select)?.status {
             StatusWord::SUCCESS => {}
             StatusWord::NOT_FOUND | StatusWord::UNKNOWN_INSTRUCTION | StatusWord::UNKNOWN_CLASS => {
@@ -41,8 +49,10 @@ impl<'a, T: Transmit> Session<'a, T> {
             }
             status => return Err(Error::Refused { step, status }),
         }
-        let serial = read_serial(card)?
-            .ok_or(Error::Nonsense { step: "read the serial number", what: "not an OpenPGP application identifier" })?;
+        let serial = read_serial(card)?.ok_or(Error::Nonsense {
+            step: "read the serial number",
+            what: "not an OpenPGP application identifier",
+        })?;
         Ok(Self { card, serial })
     }
 
@@ -58,20 +68,35 @@ impl<'a, T: Transmit> Session<'a, T> {
     /// reader says.
     pub fn describe(&mut self) -> Result<CardInfo, Error> {
         let step = "describe itself";
-        let malformed = |tlv::Malformed| Error::Nonsense { step, what: "not well-formed TLV" };
+        let malformed = |tlv::Malformed| Error::Nonsense {
+            step,
+            what: "not well-formed TLV",
+        };
         let answer = self.read(step, 0x6E)?;
         // cards of before 3.0 leave the outer tag out (4.4.1)
-        let data = tlv::find(&answer.data, 0x6E).map_err(malformed)?.unwrap_or(&answer.data);
-        let discretionary = tlv::find(data, 0x73).map_err(malformed)?.unwrap_or(data);
-        let attributes = tlv::find(discretionary, 0xC2)
+        let data = tlv::find(&answer.data, 0x6E)
             .map_err(malformed)?
-            .ok_or(Error::Nonsense { step, what: "no algorithm attributes" })?;
+            .unwrap_or(&answer.data);
+        let discretionary = tlv::find(data, 0x73).map_err(malformed)?.unwrap_or(data);
+        let attributes =
+            tlv::find(discretionary, 0xC2)
+                .map_err(malformed)?
+                .ok_or(Error::Nonsense {
+                    step,
+                    what: "no algorithm attributes",
+                })?;
         let pin = tlv::find(discretionary, 0xC4)
             .map_err(malformed)?
-            .ok_or(Error::Nonsense { step, what: "no PIN status" })
+            .ok_or(Error::Nonsense {
+                step,
+                what: "no PIN status",
+            })
             .and_then(|status| PinStatus::parse(step, status))?;
         // an import format byte may follow the OID
-        if !X25519_ATTRIBUTES.iter().any(|x25519| attributes.strip_suffix(&[0xFF]).unwrap_or(attributes) == *x25519) {
+        if !X25519_ATTRIBUTES
+            .iter()
+            .any(|x25519| attributes.strip_suffix(&[0xFF]).unwrap_or(attributes) == *x25519)
+        {
             return Err(Error::NotX25519);
         }
         self.refuse_hashed_pin()?;
@@ -97,10 +122,17 @@ impl<'a, T: Transmit> Session<'a, T> {
             1.. => {}
         }
         if !(SHORTEST_PIN..=before.longest).contains(&pin.as_bytes().len()) {
-            return Err(Error::PinLength { min: SHORTEST_PIN, max: before.longest });
+            return Err(Error::PinLength {
+                min: SHORTEST_PIN,
+                max: before.longest,
+            });
         }
         let step = "verify the PIN";
-        let apdu = Apdu { header: [0x00, 0x20, 0x00, PW1_OTHER], data: pin.as_bytes(), answered: false };
+        let apdu = Apdu {
+            header: [0x00, 0x20, 0x00, PW1_OTHER],
+            data: pin.as_bytes(),
+            answered: false,
+        };
         let status = exchange(self.card, step, &apdu)?.status;
         let left = match status {
             StatusWord::SUCCESS => return Ok(()),
@@ -109,7 +141,11 @@ impl<'a, T: Transmit> Session<'a, T> {
             StatusWord::NOT_VERIFIED => self.pin_status()?.tries_left,
             status => status.tries_left().ok_or(Error::Refused { step, status })?,
         };
-        Err(if left == 0 { Error::Blocked } else { Error::WrongPin { left } })
+        Err(if left == 0 {
+            Error::Blocked
+        } else {
+            Error::WrongPin { left }
+        })
     }
 
     /// X25519 of the card's decryption key and `with`, both little-endian (PSO: DECIPHER, 7.2.11).
@@ -119,14 +155,21 @@ impl<'a, T: Transmit> Session<'a, T> {
     pub fn dh(&mut self, with: &[u8; 32]) -> Result<SharedSecret, Error> {
         let step = "compute the Diffie-Hellman";
         let data = tlv::wrap(0xA6, &tlv::wrap(0x7F49, &tlv::wrap(0x86, with)));
-        let apdu = Apdu { header: [0x00, 0x2A, 0x80, 0x86], data: &data, answered: true };
+        let apdu = Apdu {
+            header: [0x00, 0x2A, 0x80, 0x86],
+            data: &data,
+            answered: true,
+        };
         let answer = exchange(self.card, step, &apdu)?;
         match answer.status {
             StatusWord::SUCCESS => {}
             StatusWord::NOT_VERIFIED => return Err(Error::Locked),
             status => return Err(Error::Refused { step, status }),
         }
-        SharedSecret::from_answer(&answer.data).ok_or(Error::Nonsense { step, what: "not 32 bytes" })?
+        SharedSecret::from_answer(&answer.data).ok_or(Error::Nonsense {
+            step,
+            what: "not 32 bytes",
+        })?
     }
 
     /// Makes the card forget that the PIN was verified (VERIFY with P1 FF, 7.2.2), or says that it would not.
@@ -135,16 +178,31 @@ impl<'a, T: Transmit> Session<'a, T> {
     /// [`Error::Refused`], [`Error::Nonsense`], and what the reader says.
     pub fn lock(&mut self) -> Result<(), Error> {
         let step = "forget the PIN";
-        let apdu = Apdu { header: [0x00, 0x20, 0xFF, PW1_OTHER], data: &[], answered: false };
+        let apdu = Apdu {
+            header: [0x00, 0x20, 0xFF, PW1_OTHER],
+            data: &[],
+            answered: false,
+        };
         let status = exchange(self.card, step, &apdu)?.status;
         // before 3.4 the command did not exist: what counts is the state
-        if self.verified()? { Err(Error::Refused { step, status }) } else { Ok(()) }
+        if self.verified()? {
+            Err(Error::Refused { step, status })
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the PIN is verified now: an empty VERIFY asks without trying (7.2.2).
     fn verified(&mut self) -> Result<bool, Error> {
-        let apdu = Apdu { header: [0x00, 0x20, 0x00, PW1_OTHER], data: &[], answered: false };
-        Ok(exchange(self.card, "tell whether it is unlocked", &apdu)?.status == StatusWord::SUCCESS)
+        let apdu = Apdu {
+            header: [0x00, 0x20, 0x00, PW1_OTHER],
+            data: &[],
+            answered: false,
+        };
+        Ok(
+            exchange(self.card, "tell whether it is unlocked", &apdu)?.status
+                == StatusWord::SUCCESS,
+        )
     }
 
     fn pin_status(&mut self) -> Result<PinStatus, Error> {
@@ -155,33 +213,65 @@ impl<'a, T: Transmit> Session<'a, T> {
     /// The public half of the decryption key (GENERATE ASYMMETRIC KEY PAIR, P1 81: read, 7.2.14).
     fn public_key(&mut self) -> Result<[u8; 32], Error> {
         let step = "read its public key";
-        let apdu = Apdu { header: [0x00, 0x47, 0x81, 0x00], data: &[0xB8, 0x00], answered: true };
+        let apdu = Apdu {
+            header: [0x00, 0x47, 0x81, 0x00],
+            data: &[0xB8, 0x00],
+            answered: true,
+        };
         let answer = exchange(self.card, step, &apdu)?;
         match answer.status {
             StatusWord::SUCCESS => {}
-            StatusWord::NO_DATA | StatusWord::NOT_FOUND | StatusWord::CONDITIONS => return Err(Error::NoKey),
+            StatusWord::NO_DATA | StatusWord::NOT_FOUND | StatusWord::CONDITIONS => {
+                return Err(Error::NoKey);
+            }
             status => return Err(Error::Refused { step, status }),
         }
         let point = tlv::find(&answer.data, 0x7F49)
             .and_then(|template| tlv::find(template.unwrap_or_default(), 0x86))
-            .map_err(|tlv::Malformed| Error::Nonsense { step, what: "not well-formed TLV" })?
-            .ok_or(Error::Nonsense { step, what: "no public key" })?;
+            .map_err(|tlv::Malformed| Error::Nonsense {
+                step,
+                what: "not well-formed TLV",
+            })?
+            .ok_or(Error::Nonsense {
+                step,
+                what: "no public key",
+            })?;
         // some cards prefix the native form, as OpenPGP does (RFC 4880bis, 13.3)
-        let native = if point.len() == 33 { point.strip_prefix(&[0x40]).unwrap_or(point) } else { point };
-        let key = native.try_into().map_err(|_| Error::Nonsense { step, what: "the public key is not 32 bytes" })?;
-        if key == [0; 32] { Err(Error::NoKey) } else { Ok(key) }
+        let native = if point.len() == 33 {
+            point.strip_prefix(&[0x40]).unwrap_or(point)
+        } else {
+            point
+        };
+        let key = native.try_into().map_err(|_| Error::Nonsense {
+            step,
+            what: "the public key is not 32 bytes",
+        })?;
+        if key == [0; 32] {
+            Err(Error::NoKey)
+        } else {
+            Ok(key)
+        }
     }
 
     /// A KDF-DO that is switched on (4.3.2) makes every PIN wrong that is not hashed: refused before a try is lost.
     fn refuse_hashed_pin(&mut self) -> Result<(), Error> {
         let step = "tell how it wants its PIN";
-        let apdu = Apdu { header: [0x00, 0xCA, 0x00, 0xF9], data: &[], answered: true };
+        let apdu = Apdu {
+            header: [0x00, 0xCA, 0x00, 0xF9],
+            data: &[],
+            answered: true,
+        };
         let answer = exchange(self.card, step, &apdu)?;
         if answer.status != StatusWord::SUCCESS {
             return Ok(());
         }
-        let malformed = |tlv::Malformed| Error::Nonsense { step, what: "not well-formed TLV" };
-        let settings = tlv::find(&answer.data, 0xF9).map_err(malformed)?.unwrap_or(&answer.data);
+        let malformed = |tlv::Malformed| Error::Nonsense {
+            step,
+            what: "not well-formed TLV",
+        };
+        let settings = tlv::find(&answer.data, 0xF9)
+            .map_err(malformed)?
+            .unwrap_or(&answer.data);
         match tlv::find(settings, 0x81).map_err(malformed)? {
             None | Some([0x00]) => Ok(()),
             Some(_) => Err(Error::HashedPin),
@@ -190,18 +280,33 @@ impl<'a, T: Transmit> Session<'a, T> {
 
     /// GET DATA (7.2.6).
     fn read(&mut self, step: &'static str, tag: u8) -> Result<Response, Error> {
-        let answer = exchange(self.card, step, &Apdu { header: [0x00, 0xCA, 0x00, tag], data: &[], answered: true })?;
+        let answer = exchange(
+            self.card,
+            step,
+            &Apdu {
+                header: [0x00, 0xCA, 0x00, tag],
+                data: &[],
+                answered: true,
+            },
+        )?;
         if answer.status == StatusWord::SUCCESS {
             Ok(answer)
         } else {
-            Err(Error::Refused { step, status: answer.status })
+            Err(Error::Refused {
+                step,
+                status: answer.status,
+            })
         }
     }
 }
 
 /// The application identifier's manufacturer and serial number (4.2.1), or `None` when another application answers.
 fn read_serial(card: &mut impl Transmit) -> Result<Option<String>, Error> {
-    let apdu = Apdu { header: [0x00, 0xCA, 0x00, 0x4F], data: &[], answered: true };
+    let apdu = Apdu {
+        header: [0x00, 0xCA, 0x00, 0x4F],
+        data: &[],
+        answered: true,
+    };
     let answer = exchange(card, "read the serial number", &apdu)?;
     if answer.status != StatusWord::SUCCESS {
         return Ok(None);
@@ -224,10 +329,16 @@ impl PinStatus {
     fn parse(step: &'static str, status: &[u8]) -> Result<Self, Error> {
         // validity of PW1, lengths of PW1, reset code and PW3, then the error counters in the same order
         let &[_, longest, _, _, tries_left, _, _] = status else {
-            return Err(Error::Nonsense { step, what: "the PIN status is not 7 bytes" });
+            return Err(Error::Nonsense {
+                step,
+                what: "the PIN status is not 7 bytes",
+            });
         };
         // the top bit says "PIN block format 2", which no card in use asks for
-        Ok(Self { longest: usize::from(longest & 0x7F), tries_left })
+        Ok(Self {
+            longest: usize::from(longest & 0x7F),
+            tries_left,
+        })
     }
 }
 

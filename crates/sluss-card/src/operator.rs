@@ -28,16 +28,23 @@ pub(crate) struct Operator {
 impl Operator {
     /// Connects with the first task.
     pub(crate) fn new(reader: CString) -> Self {
-        Self { reader, connection: None, card: None }
+        Self {
+            reader,
+            connection: None,
+            card: None,
+        }
     }
 
     /// Does the task, sending nothing more to the card after the deadline.
     pub(crate) fn perform(&mut self, task: Task, deadline: Option<Instant>) -> Answer {
         match task {
             Task::Look => Answer::Look(self.look(deadline)),
-            Task::Verify { pin, last_try_consented } => {
-                Answer::Verify(self.with_card(deadline, |session| session.verify(&pin, last_try_consented)))
-            }
+            Task::Verify {
+                pin,
+                last_try_consented,
+            } => Answer::Verify(
+                self.with_card(deadline, |session| session.verify(&pin, last_try_consented)),
+            ),
             Task::Dh { with } => Answer::Dh(self.with_card(deadline, |session| session.dh(&with))),
             Task::Lock => Answer::Lock(self.with_card(deadline, |session| session.lock())),
         }
@@ -45,7 +52,11 @@ impl Operator {
 
     fn look(&mut self, deadline: Option<Instant>) -> Result<CardInfo, Error> {
         let card = self.with_card(deadline, |session| session.describe())?;
-        if self.card.as_ref().is_some_and(|known| known.public_key != card.public_key) {
+        if self
+            .card
+            .as_ref()
+            .is_some_and(|known| known.public_key != card.public_key)
+        {
             return Err(Error::Gone);
         }
         self.card = Some(card.clone());
@@ -82,7 +93,11 @@ impl Connection {
     fn open(reader: &CString) -> Result<Self, Error> {
         // a context of its own, because one that hangs in a call blocks all other users of that context
         let context = Context::establish(Scope::System)?;
-        Ok(Self(Some(context.connect(reader, ShareMode::Shared, Protocols::ANY)?)))
+        Ok(Self(Some(context.connect(
+            reader,
+            ShareMode::Shared,
+            Protocols::ANY,
+        )?)))
     }
 
     fn transact<T>(&mut self, work: impl FnOnce(&Card) -> Result<T, Error>) -> Result<T, Error> {
@@ -104,7 +119,11 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(Err((card, error))) = self.0.take().map(|card| card.disconnect(Disposition::LeaveCard)) {
+        if let Some(Err((card, error))) = self
+            .0
+            .take()
+            .map(|card| card.disconnect(Disposition::LeaveCard))
+        {
             tracing::debug!(%error, "smart card connection did not end well");
             // dropping it would reset the card for all
             std::mem::forget(card);
@@ -120,14 +139,22 @@ struct Exchange<'a> {
 
 impl Transmit for Exchange<'_> {
     fn transmit(&mut self, command: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
             return Err(Error::Timeout);
         }
         let mut buffer = Zeroizing::new(vec![0; LONGEST_RESPONSE]);
         let length = match self.card.transmit(command, &mut buffer) {
+            // no card that is there says nothing: this is a virtual reader's way to tell that it left
+            Ok([]) => return Err(Error::Gone),
             Ok(response) => response.len(),
             Err(pcsc::Error::InsufficientBuffer) => {
-                return Err(Error::Nonsense { step: "answer briefly", what: "longer than a short response can be" });
+                return Err(Error::Nonsense {
+                    step: "answer briefly",
+                    what: "longer than a short response can be",
+                });
             }
             Err(error) => return Err(error.into()),
         };

@@ -19,7 +19,10 @@ impl Pin {
         if (1..=Self::MAX).contains(&typed.len()) {
             Ok(Self(typed))
         } else {
-            Err(Error::PinLength { min: 1, max: Self::MAX })
+            Err(Error::PinLength {
+                min: 1,
+                max: Self::MAX,
+            })
         }
     }
 

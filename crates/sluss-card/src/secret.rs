@@ -15,7 +15,11 @@ impl SharedSecret {
     pub(crate) fn from_answer(answer: &[u8]) -> Option<Result<Self, Error>> {
         let bytes = Zeroizing::new(<[u8; 32]>::try_from(answer).ok()?);
         let any = bytes.iter().fold(0, |any, byte| any | byte);
-        Some(if any == 0 { Err(Error::ZeroSecret) } else { Ok(Self(bytes)) })
+        Some(if any == 0 {
+            Err(Error::ZeroSecret)
+        } else {
+            Ok(Self(bytes))
+        })
     }
 
     /// The 32 bytes, little-endian as in RFC 7748.

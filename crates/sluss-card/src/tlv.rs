@@ -79,22 +79,41 @@ mod tests {
     fn what_is_wrapped_is_found_at_every_length_form() {
         for length in [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF] {
             let value = vec![0x5A; length];
-            let data = [wrap(0x5F52, b"before"), wrap(0x86, &value), wrap(0x73, b"after")].concat();
-            assert_eq!(find(&data, 0x86).unwrap().unwrap(), value, "length {length}");
+            let data = [
+                wrap(0x5F52, b"before"),
+                wrap(0x86, &value),
+                wrap(0x73, b"after"),
+            ]
+            .concat();
+            assert_eq!(
+                find(&data, 0x86).unwrap().unwrap(),
+                value,
+                "length {length}"
+            );
         }
     }
 
     #[test]
     fn a_value_that_ends_beyond_its_template_is_malformed() {
-        for bad in [&[0x86][..], &[0x86, 2, 0], &[0x86, 0x81], &[0x86, 0x82, 1], &[0x86, 0x80], &[0x7F], &[0x86, 0x83, 0, 0, 1, 0]]
-        {
+        for bad in [
+            &[0x86][..],
+            &[0x86, 2, 0],
+            &[0x86, 0x81],
+            &[0x86, 0x82, 1],
+            &[0x86, 0x80],
+            &[0x7F],
+            &[0x86, 0x83, 0, 0, 1, 0],
+        ] {
             assert_eq!(find(bad, 0x99), Err(Malformed), "{bad:02X?}");
         }
     }
 
     #[test]
     fn filler_between_objects_is_skipped() {
-        assert_eq!(find(&[0, 0, 0x81, 1, 7, 0, 0, 0x82, 1, 8, 0], 0x82), Ok(Some(&[8][..])));
+        assert_eq!(
+            find(&[0, 0, 0x81, 1, 7, 0, 0, 0x82, 1, 8, 0], 0x82),
+            Ok(Some(&[8][..]))
+        );
         assert_eq!(find(&[0, 0, 0], 0x82), Ok(None));
     }
 }

@@ -7,8 +7,10 @@
 use crate::Error;
 use crate::desk::Input;
 use pcsc::{Context, PNP_NOTIFICATION, ReaderState, Scope, State};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ffi::CString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// First pause when the service does not answer; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -19,28 +21,31 @@ struct Unheard;
 
 /// Runs until `report` returns false.
 pub(crate) fn watch(mut report: impl FnMut(Input) -> bool) {
-    let mut report = |input| if report(input) { Ok(()) } else { Err(Unheard) };
-    let mut lost_before = false;
+    let Err(Unheard) = seek(&mut |input| if report(input) { Ok(()) } else { Err(Unheard) });
+}
+
+/// Looks for the service whenever it is not there.
+fn seek(report: &mut impl FnMut(Input) -> Result<(), Unheard>) -> Result<Infallible, Unheard> {
+    let mut lost = false;
     let mut pause = FIRST_PAUSE;
     loop {
-        let found = Context::establish(Scope::System).and_then(|context| {
-            context.list_readers_owned().or_else(none_is_empty)?;
-            Ok(context)
-        });
-        let reason = match found {
+        let begun = Instant::now();
+        let reason = match Context::establish(Scope::System) {
             Ok(context) => {
-                (lost_before, pause) = (false, FIRST_PAUSE);
-                match report(Input::ServiceFound).and_then(|()| watch_readers(&context, &mut report)) {
-                    Ok(reason) => reason,
-                    Err(Unheard) => return,
-                }
+                report(Input::ServiceFound)?;
+                lost = false;
+                watch_readers(&context, report)?
             }
             Err(reason) => reason,
         };
-        if !lost_before && report(Input::ServiceLost { reason: Error::Service(reason) }).is_err() {
-            return;
+        if !std::mem::replace(&mut lost, true) {
+            let reason = Error::Service(reason);
+            report(Input::ServiceLost { reason })?;
         }
-        lost_before = true;
+        // one that comes and goes all the time is not run after
+        if begun.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -58,10 +63,13 @@ fn watch_readers(
             Ok(names) => names,
             Err(reason) => return Ok(reason),
         };
-        for input in roster.keep(|reader| names.iter().any(|name| name.to_string_lossy() == reader)) {
+        for input in roster.keep(|reader| names.iter().any(|name| name.to_string_lossy() == reader))
+        {
             report(input)?;
         }
-        states.retain(|state| state.name() == PNP_NOTIFICATION() || names.iter().any(|name| **name == *state.name()));
+        states.retain(|state| {
+            state.name() == PNP_NOTIFICATION() || names.iter().any(|name| **name == *state.name())
+        });
         for name in names {
             if !states.iter().any(|state| *state.name() == *name) {
                 states.push(ReaderState::new(name, State::UNAWARE));
@@ -70,12 +78,17 @@ fn watch_readers(
         // with a new reader in the list this returns at once, so that we sleep only on a list that is complete
         match context.get_status_change(None, &mut states) {
             Ok(()) => {}
-            Err(pcsc::Error::Timeout | pcsc::Error::Cancelled | pcsc::Error::UnknownReader) => continue,
+            Err(pcsc::Error::Timeout | pcsc::Error::Cancelled | pcsc::Error::UnknownReader) => {
+                continue;
+            }
             Err(reason) => return Ok(reason),
         }
         for state in &mut states {
             if state.name() != PNP_NOTIFICATION() && state.event_state().contains(State::CHANGED) {
-                let seen = Seen { present: state.event_state().contains(State::PRESENT), count: state.event_count() };
+                let seen = Seen {
+                    present: state.event_state().contains(State::PRESENT),
+                    count: state.event_count(),
+                };
                 for input in roster.update(&state.name().to_string_lossy(), seen) {
                     report(input)?;
                 }
@@ -103,21 +116,28 @@ struct Seen {
 
 /// What was seen last, and so what has happened since.
 #[derive(Default)]
-struct Roster(std::collections::BTreeMap<String, Seen>);
+struct Roster(BTreeMap<String, Seen>);
 
 impl Roster {
     fn update(&mut self, reader: &str, seen: Seen) -> Vec<Input> {
         let before = self.0.insert(reader.to_owned(), seen);
-        let pulled = before.is_some_and(|before| before.present && (!seen.present || before.count != seen.count));
-        let absent = pulled.then(|| Input::CardAbsent { reader: reader.to_owned() });
-        let present = seen.present.then(|| Input::CardPresent { reader: reader.to_owned() });
+        let pulled = before
+            .is_some_and(|before| before.present && (!seen.present || before.count != seen.count));
+        let absent = pulled.then(|| Input::CardAbsent {
+            reader: reader.to_owned(),
+        });
+        let present = seen.present.then(|| Input::CardPresent {
+            reader: reader.to_owned(),
+        });
         absent.into_iter().chain(present).collect()
     }
 
     /// Drops the readers that are gone.
     fn keep(&mut self, still_there: impl Fn(&str) -> bool) -> Vec<Input> {
         let gone = self.0.extract_if(.., |reader, _| !still_there(reader));
-        gone.filter(|(_, seen)| seen.present).map(|(reader, _)| Input::CardAbsent { reader }).collect()
+        gone.filter(|(_, seen)| seen.present)
+            .map(|(reader, _)| Input::CardAbsent { reader })
+            .collect()
     }
 }
 
@@ -137,26 +157,104 @@ mod tests {
     #[test]
     fn a_pull_between_two_looks_is_not_missed() {
         let mut roster = Roster::default();
-        assert_eq!(told(roster.update("a", Seen { present: false, count: 0 })), [""; 0]);
-        assert_eq!(told(roster.update("a", Seen { present: true, count: 1 })), ["a in"]);
-        assert_eq!(told(roster.update("a", Seen { present: true, count: 3 })), ["a out", "a in"]);
-        assert_eq!(told(roster.update("a", Seen { present: false, count: 4 })), ["a out"]);
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: false,
+                    count: 0
+                }
+            )),
+            [""; 0]
+        );
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: true,
+                    count: 1
+                }
+            )),
+            ["a in"]
+        );
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: true,
+                    count: 3
+                }
+            )),
+            ["a out", "a in"]
+        );
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: false,
+                    count: 4
+                }
+            )),
+            ["a out"]
+        );
     }
 
     #[test]
     fn other_changes_of_a_reader_are_no_pull() {
         let mut roster = Roster::default();
-        roster.update("a", Seen { present: true, count: 1 });
-        assert_eq!(told(roster.update("a", Seen { present: true, count: 1 })), ["a in"]);
+        roster.update(
+            "a",
+            Seen {
+                present: true,
+                count: 1,
+            },
+        );
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: true,
+                    count: 1
+                }
+            )),
+            ["a in"]
+        );
     }
 
     #[test]
     fn a_reader_that_is_unplugged_takes_its_card_along() {
         let mut roster = Roster::default();
-        roster.update("a", Seen { present: true, count: 1 });
-        roster.update("b", Seen { present: true, count: 1 });
-        roster.update("c", Seen { present: false, count: 0 });
+        roster.update(
+            "a",
+            Seen {
+                present: true,
+                count: 1,
+            },
+        );
+        roster.update(
+            "b",
+            Seen {
+                present: true,
+                count: 1,
+            },
+        );
+        roster.update(
+            "c",
+            Seen {
+                present: false,
+                count: 0,
+            },
+        );
         assert_eq!(told(roster.keep(|reader| reader == "b")), ["a out"]);
-        assert_eq!(told(roster.update("a", Seen { present: true, count: 1 })), ["a in"]);
+        assert_eq!(
+            told(roster.update(
+                "a",
+                Seen {
+                    present: true,
+                    count: 1
+                }
+            )),
+            ["a in"]
+        );
     }
 }

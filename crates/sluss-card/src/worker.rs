@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long [`Cards::stop`] waits for operators to let go of their cards.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Of a request; keeps the arithmetic of time in bounds.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Enough for PC/SC; the default of 2 MiB is address space that each hung thread would keep.
 const STACK: usize = 256 * 1024;
 
@@ -38,18 +40,32 @@ enum Message {
 /// When the host gives no threads.
 pub fn start(binding: Binding, events: impl FnMut(Event) + Send + 'static) -> io::Result<Cards> {
     let (to_desk, inbox) = mpsc::channel();
-    let shell = Shell { to_desk: to_desk.clone(), operators: Operators::default(), events };
+    let shell = Shell {
+        to_desk: to_desk.clone(),
+        operators: Operators::default(),
+        events,
+    };
     let desk = thread("card desk", move || shell.run(Desk::new(binding), &inbox))?;
     let reports = to_desk.clone();
     // never joined: it may sleep in PC/SC for ever, holds no card, and ends with its next report or the process
-    thread("card watcher", move || watcher::watch(|input| reports.send(Message::Input(input)).is_ok()))?;
-    Ok(Cards { to_desk, desk: Some(desk) })
+    thread("card watcher", move || {
+        watcher::watch(|input| reports.send(Message::Input(input)).is_ok())
+    })?;
+    Ok(Cards {
+        to_desk,
+        desk: Some(desk),
+    })
 }
 
 impl Cards {
-    /// Hands in a request; never blocks. It is answered exactly once, with `Timeout` when `timeout` has passed.
+    /// Hands in a request; never blocks. It is answered exactly once, with `Timeout` when `timeout` has passed (an hour at
+    /// most).
     pub fn send(&self, op: Op, command: Command, timeout: Duration) {
-        let input = Input::Requested { op, command, deadline: Instant::now() + timeout };
+        let input = Input::Requested {
+            op,
+            command,
+            deadline: Instant::now() + timeout.min(LONGEST_TIMEOUT),
+        };
         // the desk lives as long as this handle
         let _ = self.to_desk.send(Message::Input(input));
     }
@@ -80,8 +96,12 @@ impl<E: FnMut(Event)> Shell<E> {
     fn run(mut self, mut desk: Desk, inbox: &Receiver<Message>) {
         loop {
             let message = match desk.deadline() {
-                Some(deadline) => inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())),
-                None => inbox.recv().map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
+                Some(deadline) => {
+                    inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+                None => inbox
+                    .recv()
+                    .map_err(|mpsc::RecvError| RecvTimeoutError::Disconnected),
             };
             let input = match message {
                 Ok(Message::Input(input)) => input,
@@ -91,8 +111,14 @@ impl<E: FnMut(Event)> Shell<E> {
             for output in desk.handle(input, Instant::now()) {
                 match output {
                     Output::Tell(event) => (self.events)(event),
-                    Output::Seat { seat, reader } => self.operators.seat(seat, reader, &self.to_desk),
-                    Output::Assign { seat, task, deadline } => self.operators.assign(seat, task, deadline),
+                    Output::Seat { seat, reader } => {
+                        self.operators.seat(seat, reader, &self.to_desk)
+                    }
+                    Output::Assign {
+                        seat,
+                        task,
+                        deadline,
+                    } => self.operators.assign(seat, task, deadline),
                     Output::Dismiss { seat } => self.operators.dismiss(seat),
                 }
             }
@@ -128,7 +154,9 @@ impl Operators {
         });
         match spawned {
             Ok(_) => drop(self.tasks.insert(seat, tasks)),
-            Err(_) => drop(refuse(Answer::Look(Err(Error::Service(pcsc::Error::NoMemory))))),
+            Err(_) => drop(refuse(Answer::Look(Err(Error::Service(
+                pcsc::Error::NoMemory,
+            ))))),
         }
     }
 
@@ -154,10 +182,16 @@ impl Operators {
 
 impl Default for Operators {
     fn default() -> Self {
-        Self { tasks: BTreeMap::new(), alive: mpsc::channel() }
+        Self {
+            tasks: BTreeMap::new(),
+            alive: mpsc::channel(),
+        }
     }
 }
 
 fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body)
+    thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(body)
 }

@@ -46,7 +46,11 @@ impl Memory {
             let (requester, responder) = channel.split().expect("a new channel splits");
             let context = CoreContext::new("openpgp".try_into().expect("a valid path"));
             // trussed's own virtual platform seeds with a constant: all cards would have the same keys
-            let board = Board { rng: ChaCha8Rng::from_entropy(), store, ui: UserInterface::new() };
+            let board = Board {
+                rng: ChaCha8Rng::from_entropy(),
+                store,
+                ui: UserInterface::new(),
+            };
             let service = Rc::new(RefCell::new(Kernel {
                 service: Service::with_dispatch(board, Dispatch::new()),
                 endpoints: [ServiceEndpoint::new(responder, context, BACKENDS)],
@@ -126,13 +130,20 @@ impl Applet<'_> {
                 return (Vec::new(), status);
             }
         }
-        let expected = if command.expected() == 0 { 256 } else { command.expected() };
+        let expected = if command.expected() == 0 {
+            256
+        } else {
+            command.expected()
+        };
         let rest = &self.answer[self.sent..];
         let part = rest[..expected.min(rest.len())].to_vec();
         self.sent += part.len();
         match self.answer.len() - self.sent {
             0 => (part, Status::Success),
-            left => (part, Status::MoreAvailable(u8::try_from(left).unwrap_or(u8::MAX))),
+            left => (
+                part,
+                Status::MoreAvailable(u8::try_from(left).unwrap_or(u8::MAX)),
+            ),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::applet::{Applet, Memory};
 
 /// A Nitrokey 3's, whose historical bytes promise gpg what it wants to see.
 const ATR: [u8; 21] = [
-    0x3B, 0xDA, 0x18, 0xFF, 0x81, 0xB1, 0xFE, 0x75, 0x1F, 0x03, 0x00, 0x31, 0xF5, 0x73, 0xC0, 0x01, 0x60, 0x00, 0x90,
-    0x00, 0x1C,
+    0x3B, 0xDA, 0x18, 0xFF, 0x81, 0xB1, 0xFE, 0x75, 0x1F, 0x03, 0x00, 0x31, 0xF5, 0x73, 0xC0, 0x01,
+    0x60, 0x00, 0x90, 0x00, 0x1C,
 ];
 
 /// What the tester wants, and what has been done: shared with the thread that reads the tester's commands.
@@ -78,13 +78,22 @@ impl Wishes {
 }
 
 /// Serves one stay in the reader, until the card is pulled.
-pub fn serve(reader: TcpStream, desk: &Arc<Desk>, memory: &mut Memory, serial: [u8; 4]) -> Result<()> {
+pub fn serve(
+    reader: TcpStream,
+    desk: &Arc<Desk>,
+    memory: &mut Memory,
+    serial: [u8; 4],
+) -> Result<()> {
     let line = reader.try_clone()?;
     let mut connection = vpicc::Connection::from(reader);
     loop {
         desk.wishes().counts.power_on += 1;
         let pulled = memory.power_on(serial, |applet| {
-            let mut card = Card { applet, desk: Arc::clone(desk), powered: true };
+            let mut card = Card {
+                applet,
+                desk: Arc::clone(desk),
+                powered: true,
+            };
             while card.powered {
                 // vpcd writes length and content apart with Nagle on: without this each APDU waits 40 ms for an ACK
                 if line.set_quickack(true).is_err() || connection.poll(&mut card).is_err() {
@@ -130,8 +139,13 @@ impl VSmartCard for Card<'_> {
             Fault::None => {}
             Fault::Nonsense => return nonsense(count),
             Fault::Hang => {
-                let hangs = |wishes: &mut Wishes| wishes.fault == Fault::Hang && wishes.reader.is_some();
-                wishes = self.desk.changed.wait_while(wishes, hangs).unwrap_or_else(PoisonError::into_inner);
+                let hangs =
+                    |wishes: &mut Wishes| wishes.fault == Fault::Hang && wishes.reader.is_some();
+                wishes = self
+                    .desk
+                    .changed
+                    .wait_while(wishes, hangs)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             Fault::Vanish if is_dh => {
                 wishes.fault = Fault::None;

@@ -15,8 +15,11 @@ use trussed_staging::{StagingBackend, StagingContext};
 use trussed_wrap_key_to_file::WrapKeyToFileExtension;
 
 /// In the order in which they are asked.
-pub const BACKENDS: &[BackendId<Backend>] =
-    &[BackendId::Custom(Backend::Staging), BackendId::Custom(Backend::Auth), BackendId::Core];
+pub const BACKENDS: &[BackendId<Backend>] = &[
+    BackendId::Custom(Backend::Staging),
+    BackendId::Custom(Backend::Auth),
+    BackendId::Core,
+];
 
 #[derive(Clone, Copy)]
 pub enum Backend {
@@ -41,7 +44,10 @@ impl TryFrom<u8> for Extension {
     type Error = Error;
 
     fn try_from(id: u8) -> Result<Self, Error> {
-        [Self::Auth, Self::Chunked, Self::WrapKeyToFile].get(usize::from(id)).copied().ok_or(Error::InternalError)
+        [Self::Auth, Self::Chunked, Self::WrapKeyToFile]
+            .get(usize::from(id))
+            .copied()
+            .ok_or(Error::InternalError)
     }
 }
 
@@ -80,8 +86,13 @@ impl ExtensionDispatch for Dispatch {
     ) -> Result<Reply, Error> {
         let Context { core, backends, .. } = context;
         match backend {
-            Backend::Auth => self.auth.request(core, &mut backends.auth, request, resources),
-            Backend::Staging => self.staging.request(core, &mut backends.staging, request, resources),
+            Backend::Auth => self
+                .auth
+                .request(core, &mut backends.auth, request, resources),
+            Backend::Staging => {
+                self.staging
+                    .request(core, &mut backends.staging, request, resources)
+            }
         }
     }
 
@@ -96,17 +107,25 @@ impl ExtensionDispatch for Dispatch {
         let Context { core, backends, .. } = context;
         let (auth, staging) = (&mut backends.auth, &mut backends.staging);
         match (backend, extension) {
-            (Backend::Auth, Extension::Auth) => {
-                self.auth.extension_request_serialized(core, auth, request, resources)
-            }
+            (Backend::Auth, Extension::Auth) => self
+                .auth
+                .extension_request_serialized(core, auth, request, resources),
             (Backend::Staging, Extension::Chunked) => {
                 ExtensionImpl::<ChunkedExtension>::extension_request_serialized(
-                    &mut self.staging, core, staging, request, resources,
+                    &mut self.staging,
+                    core,
+                    staging,
+                    request,
+                    resources,
                 )
             }
             (Backend::Staging, Extension::WrapKeyToFile) => {
                 ExtensionImpl::<WrapKeyToFileExtension>::extension_request_serialized(
-                    &mut self.staging, core, staging, request, resources,
+                    &mut self.staging,
+                    core,
+                    staging,
+                    request,
+                    resources,
                 )
             }
             (Backend::Auth, Extension::Chunked | Extension::WrapKeyToFile)

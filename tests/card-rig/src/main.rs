@@ -34,28 +34,38 @@ const STACK: usize = 16 << 20;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let port: u16 = arguments.next().context("usage: card-rig PORT SERIAL")?.parse()?;
-    let serial: u32 = arguments.next().context("usage: card-rig PORT SERIAL")?.parse()?;
+    let port: u16 = arguments
+        .next()
+        .context("usage: card-rig PORT SERIAL")?
+        .parse()?;
+    let serial: u32 = arguments
+        .next()
+        .context("usage: card-rig PORT SERIAL")?
+        .parse()?;
     let desk = Arc::new(Desk::default());
 
     let (insertions, stays) = mpsc::channel::<TcpStream>();
     let (provisioned, identity) = mpsc::channel();
     let card_desk = Arc::clone(&desk);
-    std::thread::Builder::new().stack_size(STACK).spawn(move || -> Result<()> {
-        let mut memory = Memory::new();
-        let key = StaticSecret::random_from_rng(rand_core::OsRng);
-        // as the card keeps it: clamped (RFC 7748, section 5)
-        let key = StaticSecret::from(clamped(key.to_bytes()));
-        let serial = serial.to_be_bytes();
-        memory.power_on(serial, |mut applet| provision::provision(&mut applet, &key))?;
-        provisioned.send(key)?;
-        for reader in stays {
-            card::serve(reader, &card_desk, &mut memory, serial)?;
-        }
-        Ok(())
-    })?;
+    std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || -> Result<()> {
+            let mut memory = Memory::new();
+            let key = StaticSecret::random_from_rng(rand_core::OsRng);
+            // as the card keeps it: clamped (RFC 7748, section 5)
+            let key = StaticSecret::from(clamped(key.to_bytes()));
+            let serial = serial.to_be_bytes();
+            memory.power_on(serial, |mut applet| provision::provision(&mut applet, &key))?;
+            provisioned.send(key)?;
+            for reader in stays {
+                card::serve(reader, &card_desk, &mut memory, serial)?;
+            }
+            Ok(())
+        })?;
 
-    let key = identity.recv().context("the card could not be provisioned")?;
+    let key = identity
+        .recv()
+        .context("the card could not be provisioned")?;
     say(&format!(
         r#"{{"serial":"FFFE:{serial:08X}","pin":"{}","public_key":"{}","private_key":"{}"}}"#,
         provision::PIN,
@@ -77,7 +87,12 @@ fn main() -> Result<()> {
     std::process::exit(0)
 }
 
-fn command(words: &[&str], port: u16, desk: &Desk, insertions: &mpsc::Sender<TcpStream>) -> Result<String> {
+fn command(
+    words: &[&str],
+    port: u16,
+    desk: &Desk,
+    insertions: &mpsc::Sender<TcpStream>,
+) -> Result<String> {
     match words {
         ["insert"] => {
             let reader = TcpStream::connect(("127.0.0.1", port)).context("no vpcd")?;
@@ -107,8 +122,15 @@ fn command(words: &[&str], port: u16, desk: &Desk, insertions: &mpsc::Sender<Tcp
             desk.wish(|wishes| wishes.fault = fault);
         }
         ["stats"] => {
-            let card::Counts { dh, verify, power_on, apdu } = desk.wishes().counts;
-            return Ok(format!(r#"{{"dh":{dh},"verify":{verify},"power_on":{power_on},"apdu":{apdu}}}"#));
+            let card::Counts {
+                dh,
+                verify,
+                power_on,
+                apdu,
+            } = desk.wishes().counts;
+            return Ok(format!(
+                r#"{{"dh":{dh},"verify":{verify},"power_on":{power_on},"apdu":{apdu}}}"#
+            ));
         }
         other => bail!("no such command: {other:?}"),
     }

@@ -16,14 +16,25 @@ pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
     let scalar = key.to_bytes().into_iter().rev();
     let point = std::iter::once(0x40).chain(*public.as_bytes());
     let key_data: Vec<u8> = scalar.chain(point).collect();
-    let template = [&[0xB8, 0x00, 0x7F, 0x48, 0x04, 0x92, 32, 0x99, 33, 0x5F, 0x48, 65][..], &key_data].concat();
+    let template = [
+        &[
+            0xB8, 0x00, 0x7F, 0x48, 0x04, 0x92, 32, 0x99, 33, 0x5F, 0x48, 65,
+        ][..],
+        &key_data,
+    ]
+    .concat();
     let header_list = [&[0x4D, u8::try_from(template.len())?][..], &template].concat();
 
-    let x25519 = [0x12, 0x2B, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01];
+    let x25519 = [
+        0x12, 0x2B, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01,
+    ];
     // not the OpenPGP fingerprint, but one that is set: without it gpg takes the slot for empty
     let fingerprint = &public.as_bytes()[..20];
     for (header, data) in [
-        ([0x00, 0xA4, 0x04, 0x00], &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01][..]),
+        (
+            [0x00, 0xA4, 0x04, 0x00],
+            &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01][..],
+        ),
         ([0x00, 0x20, 0x00, 0x83], ADMIN_PIN),
         ([0x00, 0xDA, 0x00, 0xC2], &x25519),
         ([0x00, 0xDB, 0x3F, 0xFF], &header_list),
@@ -31,7 +42,10 @@ pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
         ([0x00, 0xDA, 0x00, 0xCF], &[0x5F, 0x00, 0x00, 0x00]),
     ] {
         let answer = applet.exchange(&[&header[..], &[u8::try_from(data.len())?], data].concat());
-        ensure!(answer.ends_with(&[0x90, 0x00]), "{header:02X?} gave {answer:02X?}");
+        ensure!(
+            answer.ends_with(&[0x90, 0x00]),
+            "{header:02X?} gave {answer:02X?}"
+        );
     }
     Ok(())
 }

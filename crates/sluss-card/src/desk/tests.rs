@@ -12,7 +12,10 @@ struct Office {
 
 impl Office {
     fn new(binding: Binding) -> Self {
-        Self { desk: Desk::new(binding), now: Instant::now() }
+        Self {
+            desk: Desk::new(binding),
+            now: Instant::now(),
+        }
     }
 
     /// One card in reader `a`, serving from seat 0.
@@ -35,15 +38,23 @@ impl Office {
                 Task::Lock => format!("{}: lock", seat.0),
             },
         };
-        self.desk.handle(input, self.now).into_iter().map(words).collect()
+        self.desk
+            .handle(input, self.now)
+            .into_iter()
+            .map(words)
+            .collect()
     }
 
     fn present(&mut self, reader: &str) -> Vec<String> {
-        self.handle(Input::CardPresent { reader: reader.into() })
+        self.handle(Input::CardPresent {
+            reader: reader.into(),
+        })
     }
 
     fn absent(&mut self, reader: &str) -> Vec<String> {
-        self.handle(Input::CardAbsent { reader: reader.into() })
+        self.handle(Input::CardAbsent {
+            reader: reader.into(),
+        })
     }
 
     fn looked(&mut self, seat: u64, result: Result<CardInfo, Error>) -> Vec<String> {
@@ -51,12 +62,19 @@ impl Office {
     }
 
     fn answered(&mut self, seat: u64, answer: Answer) -> Vec<String> {
-        self.handle(Input::Answered { seat: Seat(seat), answer })
+        self.handle(Input::Answered {
+            seat: Seat(seat),
+            answer,
+        })
     }
 
     fn request(&mut self, op: u64, command: Command) -> Vec<String> {
         let deadline = self.now + Duration::from_secs(2);
-        self.handle(Input::Requested { op: Op(op), command, deadline })
+        self.handle(Input::Requested {
+            op: Op(op),
+            command,
+            deadline,
+        })
     }
 
     fn dh(&mut self, op: u64) -> Vec<String> {
@@ -65,7 +83,14 @@ impl Office {
 
     fn verify(&mut self, op: u64, serial: &str) -> Vec<String> {
         let pin = Pin::new(b"123456".to_vec().into()).unwrap();
-        self.request(op, Command::Verify { serial: serial.into(), pin, last_try_consented: false })
+        self.request(
+            op,
+            Command::Verify {
+                serial: serial.into(),
+                pin,
+                last_try_consented: false,
+            },
+        )
     }
 
     /// Jumps to the desk's own deadline.
@@ -87,21 +112,31 @@ fn card(serial: &str) -> CardInfo {
 }
 
 fn unlocked(serial: &str) -> CardInfo {
-    CardInfo { verified: true, ..card(serial) }
+    CardInfo {
+        verified: true,
+        ..card(serial)
+    }
 }
 
 fn secret() -> Answer {
     Answer::Dh(SharedSecret::from_answer(&[1; 32]).unwrap())
 }
 
-const NONSENSE: Error = Error::Nonsense { step: "jest", what: "not funny" };
+const NONSENSE: Error = Error::Nonsense {
+    step: "jest",
+    what: "not funny",
+};
 const NONE: [&str; 0] = [];
 
 #[test]
 fn a_card_is_looked_at_and_then_serves() {
     let mut office = Office::new(Binding::default());
     assert_eq!(office.present("a"), ["seat 0 at a", "0: look"]);
-    assert_eq!(office.present("a"), NONE, "a reader's other changes are no new card");
+    assert_eq!(
+        office.present("a"),
+        NONE,
+        "a reader's other changes are no new card"
+    );
     assert_eq!(office.looked(0, Ok(card("A"))), ["card A inserted in a"]);
     assert_eq!(office.desk.deadline(), None, "nothing to wake up for");
     assert_eq!(office.dh(1), ["0: dh"]);
@@ -124,33 +159,67 @@ fn an_operator_has_one_task_at_a_time() {
 fn without_a_card_everything_is_answered_at_once() {
     let mut office = Office::new(Binding::default());
     assert_eq!(office.dh(1), ["dh 1: the card is not in the reader"]);
-    assert_eq!(office.verify(2, "A"), ["verify 2: the card is not in the reader"]);
-    assert_eq!(office.request(3, Command::Refresh), ["refresh 3: the card is not in the reader"]);
+    assert_eq!(
+        office.verify(2, "A"),
+        ["verify 2: the card is not in the reader"]
+    );
+    assert_eq!(
+        office.request(3, Command::Refresh),
+        ["refresh 3: the card is not in the reader"]
+    );
     office.present("a");
-    assert_eq!(office.dh(4), ["dh 4: the card is not in the reader"], "nor is one that is still looked at");
+    assert_eq!(
+        office.dh(4),
+        ["dh 4: the card is not in the reader"],
+        "nor is one that is still looked at"
+    );
 }
 
 #[test]
 fn a_pin_goes_to_no_other_card() {
     let mut office = Office::serving(card("A"));
-    assert_eq!(office.verify(1, "B"), ["verify 1: the card is not in the reader"]);
+    assert_eq!(
+        office.verify(1, "B"),
+        ["verify 1: the card is not in the reader"]
+    );
     // typed for A, which is pulled while the operator is busy; B comes in
     office.dh(2);
     assert_eq!(office.verify(3, "A"), NONE);
-    let gone = ["dismiss 0", "card removed from a", "dh 2: the card is not in the reader", "verify 3: the card is not in the reader"];
+    let gone = [
+        "dismiss 0",
+        "card removed from a",
+        "dh 2: the card is not in the reader",
+        "verify 3: the card is not in the reader",
+    ];
     assert_eq!(office.absent("a"), gone);
     office.present("a");
     assert_eq!(office.looked(1, Ok(card("B"))), ["card B inserted in a"]);
-    assert_eq!(office.answered(0, Answer::Verify(Ok(()))), NONE, "nobody listens to a dismissed operator");
+    assert_eq!(
+        office.answered(0, Answer::Verify(Ok(()))),
+        NONE,
+        "nobody listens to a dismissed operator"
+    );
 }
 
 #[test]
 fn a_hang_costs_its_request_and_one_operator() {
     let mut office = Office::serving(unlocked("A"));
     office.dh(1);
-    assert_eq!(office.wait(), ["dh 1: the card did not answer in time", "dismiss 0", "seat 1 at a", "1: look"]);
+    assert_eq!(
+        office.wait(),
+        [
+            "dh 1: the card did not answer in time",
+            "dismiss 0",
+            "seat 1 at a",
+            "1: look"
+        ]
+    );
     assert_eq!(office.dh(2), NONE, "waits for the look");
-    assert_eq!(office.wait(), ["dh 2: the card did not answer in time"], "and no third operator");
+    assert_eq!(
+        office.wait(),
+        ["dh 2: the card did not answer in time"],
+        "and no third operator"
+    );
     assert_eq!(office.answered(0, secret()), NONE, "too late");
     assert_eq!(office.dh(3), NONE);
     assert_eq!(office.looked(1, Ok(unlocked("A"))), ["1: dh"]);
@@ -163,7 +232,11 @@ fn a_pin_is_not_tried_after_its_time() {
     office.dh(1);
     assert_eq!(office.verify(2, "A"), NONE);
     office.wait();
-    assert_eq!(office.looked(1, Ok(card("A"))), NONE, "nothing is left to do");
+    assert_eq!(
+        office.looked(1, Ok(card("A"))),
+        NONE,
+        "nothing is left to do"
+    );
 }
 
 #[test]
@@ -174,7 +247,12 @@ fn a_requests_time_runs_while_another_is_served() {
     office.dh(2);
     office.now += Duration::from_millis(900);
     assert_eq!(office.answered(0, secret()), ["dh 1: done", "0: dh"]);
-    let late = ["dh 2: the card did not answer in time", "dismiss 0", "seat 1 at a", "1: look"];
+    let late = [
+        "dh 2: the card did not answer in time",
+        "dismiss 0",
+        "seat 1 at a",
+        "1: look",
+    ];
     assert_eq!(office.wait(), late);
 }
 
@@ -182,22 +260,36 @@ fn a_requests_time_runs_while_another_is_served() {
 fn losing_the_verified_state_is_told_once() {
     let mut office = Office::serving(unlocked("A"));
     office.dh(1);
-    let lost = ["dh 1: the card is locked", "card in a lost its verified state"];
+    let lost = [
+        "dh 1: the card is locked",
+        "card in a lost its verified state",
+    ];
     assert_eq!(office.answered(0, Answer::Dh(Err(Error::Locked))), lost);
     office.dh(2);
-    assert_eq!(office.answered(0, Answer::Dh(Err(Error::Locked))), ["dh 2: the card is locked"]);
+    assert_eq!(
+        office.answered(0, Answer::Dh(Err(Error::Locked))),
+        ["dh 2: the card is locked"]
+    );
     office.verify(3, "A");
     office.answered(0, Answer::Verify(Ok(())));
     // seen by the new operator after a hang
     office.dh(4);
     office.wait();
-    assert_eq!(office.looked(1, Ok(card("A"))), ["card in a lost its verified state"]);
+    assert_eq!(
+        office.looked(1, Ok(card("A"))),
+        ["card in a lost its verified state"]
+    );
 }
 
 #[test]
 fn what_the_user_does_wrong_casts_no_doubt_on_the_card() {
     let mut office = Office::serving(card("A"));
-    for error in [Error::WrongPin { left: 2 }, Error::OneTryLeft, Error::Blocked, Error::PinLength { min: 6, max: 8 }] {
+    for error in [
+        Error::WrongPin { left: 2 },
+        Error::OneTryLeft,
+        Error::Blocked,
+        Error::PinLength { min: 6, max: 8 },
+    ] {
         office.verify(1, "A");
         let told = format!("verify 1: {error}");
         assert_eq!(office.answered(0, Answer::Verify(Err(error))), [told]);
@@ -214,14 +306,35 @@ fn after_a_strange_error_the_card_is_looked_at_again() {
         office.dh(1);
         office.dh(2);
         let doubt = office.answered(0, Answer::Dh(Err(NONSENSE)));
-        assert_eq!(doubt, [&format!("dh 1: {NONSENSE}"), "dismiss 0", "seat 1 at a", "1: look"]);
+        assert_eq!(
+            doubt,
+            [
+                &format!("dh 1: {NONSENSE}"),
+                "dismiss 0",
+                "seat 1 at a",
+                "1: look"
+            ]
+        );
         office.looked(1, looked)
     };
     assert_eq!(again(Ok(unlocked("A"))), ["1: dh"]);
-    assert_eq!(again(Ok(card("A"))), ["card in a lost its verified state", "1: dh"]);
-    let useless = ["dismiss 1".into(), format!("card in a is unusable: {NONSENSE}"), format!("dh 2: {NONSENSE}")];
+    assert_eq!(
+        again(Ok(card("A"))),
+        ["card in a lost its verified state", "1: dh"]
+    );
+    let useless = [
+        "dismiss 1".into(),
+        format!("card in a is unusable: {NONSENSE}"),
+        format!("dh 2: {NONSENSE}"),
+    ];
     assert_eq!(again(Err(NONSENSE)), useless);
-    let swapped = ["dismiss 1", "card removed from a", "dh 2: the card is not in the reader", "seat 2 at a", "2: look"];
+    let swapped = [
+        "dismiss 1",
+        "card removed from a",
+        "dh 2: the card is not in the reader",
+        "seat 2 at a",
+        "2: look",
+    ];
     assert_eq!(again(Ok(card("B"))), swapped);
 }
 
@@ -229,11 +342,19 @@ fn after_a_strange_error_the_card_is_looked_at_again() {
 fn a_card_that_answers_as_if_gone_is_gone_and_looked_for() {
     let mut office = Office::serving(unlocked("A"));
     office.dh(1);
-    let gone = ["dh 1: the card is not in the reader", "dismiss 0", "card removed from a"];
+    let gone = [
+        "dh 1: the card is not in the reader",
+        "dismiss 0",
+        "card removed from a",
+    ];
     assert_eq!(office.answered(0, Answer::Dh(Err(Error::Gone))), gone);
     // it was a fast pull and re-insertion, which no reader noticed
     assert_eq!(office.wait(), ["seat 1 at a", "1: look"]);
-    assert_eq!(office.looked(1, Err(Error::Gone)), ["dismiss 1"], "what is not known to be there is not removed twice");
+    assert_eq!(
+        office.looked(1, Err(Error::Gone)),
+        ["dismiss 1"],
+        "what is not known to be there is not removed twice"
+    );
     assert_eq!(office.wait(), ["seat 2 at a", "2: look"]);
     assert_eq!(office.looked(2, Ok(card("A"))), ["card A inserted in a"]);
     // and a real pull, seen later by the reader
@@ -248,23 +369,47 @@ fn a_bad_card_is_looked_at_again_for_half_a_minute_and_told_once() {
     let mut office = Office::new(Binding::default());
     office.present("a");
     let start = office.now;
-    assert_eq!(office.looked(0, Err(NONSENSE)), ["dismiss 0".into(), format!("card in a is unusable: {NONSENSE}")]);
+    assert_eq!(
+        office.looked(0, Err(NONSENSE)),
+        [
+            "dismiss 0".into(),
+            format!("card in a is unusable: {NONSENSE}")
+        ]
+    );
     let mut looks = 0;
     while office.desk.deadline().is_some() {
         looks += 1;
         office.wait();
-        assert_eq!(office.looked(looks, Err(NONSENSE)), [format!("dismiss {looks}")]);
+        assert_eq!(
+            office.looked(looks, Err(NONSENSE)),
+            [format!("dismiss {looks}")]
+        );
     }
     let time = office.now - start;
-    assert!((20..60).contains(&time.as_secs()) && looks < 10, "{looks} looks in {time:?}");
-    assert_eq!(office.present("a"), NONE, "our own coming and going must not start it again");
+    assert!(
+        (20..60).contains(&time.as_secs()) && looks < 10,
+        "{looks} looks in {time:?}"
+    );
+    assert_eq!(
+        office.present("a"),
+        NONE,
+        "our own coming and going must not start it again"
+    );
     office.request(1, Command::Refresh);
-    assert_eq!(office.looked(looks + 1, Ok(card("A"))), ["card A inserted in a"]);
+    assert_eq!(
+        office.looked(looks + 1, Ok(card("A"))),
+        ["card A inserted in a"]
+    );
 }
 
 #[test]
 fn a_card_that_cannot_ever_serve_is_left_alone() {
-    for reason in [Error::NoApplet, Error::NoKey, Error::NotX25519, Error::HashedPin] {
+    for reason in [
+        Error::NoApplet,
+        Error::NoKey,
+        Error::NotX25519,
+        Error::HashedPin,
+    ] {
         let mut office = Office::new(Binding::default());
         office.present("a");
         let told = format!("card in a is unusable: {reason}");
@@ -278,7 +423,10 @@ fn a_card_that_cannot_ever_serve_is_left_alone() {
 fn a_slow_first_look_is_told_and_waited_for() {
     let mut office = Office::new(Binding::default());
     office.present("a");
-    assert_eq!(office.wait(), ["card in a is unusable: the card did not answer in time"]);
+    assert_eq!(
+        office.wait(),
+        ["card in a is unusable: the card did not answer in time"]
+    );
     assert_eq!(office.desk.deadline(), None);
     assert_eq!(office.looked(0, Ok(card("A"))), ["card A inserted in a"]);
 }
@@ -287,7 +435,10 @@ fn a_slow_first_look_is_told_and_waited_for() {
 fn exclusive_use_ends_when_the_reader_says_that_something_changed() {
     let mut office = Office::new(Binding::default());
     office.present("a");
-    let busy = ["dismiss 0", "card in a is unusable: another program uses the card exclusively"];
+    let busy = [
+        "dismiss 0",
+        "card in a is unusable: another program uses the card exclusively",
+    ];
     assert_eq!(office.looked(0, Err(Error::Busy)), busy);
     assert_eq!(office.present("a"), ["seat 1 at a", "1: look"]);
     assert_eq!(office.looked(1, Ok(card("A"))), ["card A inserted in a"]);
@@ -295,22 +446,49 @@ fn exclusive_use_ends_when_the_reader_says_that_something_changed() {
 
 #[test]
 fn only_the_bound_card_serves() {
-    let mut office = Office::new(Binding { serial: Some("A".into()), public_key: None });
+    let mut office = Office::new(Binding {
+        serial: Some("A".into()),
+        public_key: None,
+    });
     office.present("b");
-    assert_eq!(office.looked(0, Ok(card("B"))), ["dismiss 0", "card in b is unusable: card B is not the one in use"]);
+    assert_eq!(
+        office.looked(0, Ok(card("B"))),
+        [
+            "dismiss 0",
+            "card in b is unusable: card B is not the one in use"
+        ]
+    );
     office.present("a");
     assert_eq!(office.looked(1, Ok(card("A"))), ["card A inserted in a"]);
-    let mut office = Office::new(Binding { serial: None, public_key: Some([0; 32]) });
+    let mut office = Office::new(Binding {
+        serial: None,
+        public_key: Some([0; 32]),
+    });
     office.present("a");
-    assert_eq!(office.looked(0, Ok(card("A"))), ["dismiss 0", "card in a is unusable: card A is not the one in use"]);
+    assert_eq!(
+        office.looked(0, Ok(card("A"))),
+        [
+            "dismiss 0",
+            "card in a is unusable: card A is not the one in use"
+        ]
+    );
 }
 
 #[test]
 fn unbound_the_second_card_takes_the_place_of_the_first() {
     let mut office = Office::serving(card("A"));
     office.present("b");
-    assert_eq!(office.looked(1, Ok(card("B"))), ["dismiss 1", "card in b is unusable: card B is not the one in use"]);
-    assert_eq!(office.absent("a"), ["dismiss 0", "card removed from a", "seat 2 at b", "2: look"]);
+    assert_eq!(
+        office.looked(1, Ok(card("B"))),
+        [
+            "dismiss 1",
+            "card in b is unusable: card B is not the one in use"
+        ]
+    );
+    assert_eq!(
+        office.absent("a"),
+        ["dismiss 0", "card removed from a", "seat 2 at b", "2: look"]
+    );
     assert_eq!(office.looked(2, Ok(card("B"))), ["card B inserted in b"]);
 }
 
@@ -368,14 +546,29 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                             last_try_consented: false,
                         },
                     };
-                    Input::Requested { op: Op(op), command, deadline: office.now + Duration::from_secs(below(5)) }
+                    Input::Requested {
+                        op: Op(op),
+                        command,
+                        deadline: office.now + Duration::from_secs(below(5)),
+                    }
                 }
                 6.. if seat.is_some() => {
                     let seat = seat.unwrap();
-                    let error = [Error::Gone, Error::Locked, NONSENSE, Error::Busy, Error::NoKey, Error::Timeout]
-                        .into_iter()
-                        .nth(below(16) as usize);
-                    let card = if below(2) == 0 { card(["A", "B"][below(2) as usize]) } else { unlocked("A") };
+                    let error = [
+                        Error::Gone,
+                        Error::Locked,
+                        NONSENSE,
+                        Error::Busy,
+                        Error::NoKey,
+                        Error::Timeout,
+                    ]
+                    .into_iter()
+                    .nth(below(16) as usize);
+                    let card = if below(2) == 0 {
+                        card(["A", "B"][below(2) as usize])
+                    } else {
+                        unlocked("A")
+                    };
                     let answer = match (working.remove(&seat).unwrap(), error) {
                         (b'l', Some(error)) => Answer::Look(Err(error)),
                         (b'l', None) => Answer::Look(Ok(card)),
@@ -389,7 +582,8 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                 _ => Input::DeadlineReached,
             };
             for output in office.desk.handle(input, office.now) {
-                let mut answered = |op: Op| assert!(asked.remove(&op.0), "seed {seed}: {} answered twice", op.0);
+                let mut answered =
+                    |op: Op| assert!(asked.remove(&op.0), "seed {seed}: {} answered twice", op.0);
                 match output {
                     Output::Seat { .. } => {}
                     Output::Assign { seat, task, .. } => {
@@ -399,29 +593,51 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                             Task::Dh { .. } => b'd',
                             Task::Lock => b'k',
                         };
-                        assert!(working.insert(seat, kind).is_none(), "seed {seed}: two tasks at once");
+                        assert!(
+                            working.insert(seat, kind).is_none(),
+                            "seed {seed}: two tasks at once"
+                        );
                     }
                     Output::Dismiss { seat } => drop(working.remove(&seat)),
                     Output::Tell(event) => match event {
-                        Event::Inserted { reader, .. } | Event::Unusable { reader, .. } => drop(shown.insert(reader)),
-                        Event::Removed { reader } => {
-                            assert!(shown.remove(&reader), "seed {seed}: removal of a card that nobody was told of");
+                        Event::Inserted { reader, .. } | Event::Unusable { reader, .. } => {
+                            shown.insert(reader);
                         }
-                        Event::Locked { reader } => assert!(shown.contains(&reader), "seed {seed}: lost by a card unheard of"),
-                        Event::ServiceLost { .. } => assert!(shown.is_empty(), "seed {seed}: {shown:?} left behind"),
+                        Event::Removed { reader } => {
+                            assert!(
+                                shown.remove(&reader),
+                                "seed {seed}: removal of a card that nobody was told of"
+                            );
+                        }
+                        Event::Locked { reader } => assert!(
+                            shown.contains(&reader),
+                            "seed {seed}: lost by a card unheard of"
+                        ),
+                        Event::ServiceLost { .. } => {
+                            assert!(shown.is_empty(), "seed {seed}: {shown:?} left behind")
+                        }
                         Event::ServiceFound => {}
                         Event::Verified { op, .. } | Event::Dh { op, .. } => answered(op),
                         Event::Relocked { op, .. } | Event::Refreshed { op, .. } => answered(op),
                     },
                 }
             }
-            assert!(office.desk.deadline().is_none_or(|deadline| deadline > office.now), "seed {seed}: a deadline in the past");
+            assert!(
+                office
+                    .desk
+                    .deadline()
+                    .is_none_or(|deadline| deadline > office.now),
+                "seed {seed}: a deadline in the past"
+            );
         }
         // all that is still asked runs out
         office.now += Duration::from_secs(60);
         for output in office.desk.handle(Input::DeadlineReached, office.now) {
             if let Output::Tell(
-                Event::Verified { op, .. } | Event::Dh { op, .. } | Event::Relocked { op, .. } | Event::Refreshed { op, .. },
+                Event::Verified { op, .. }
+                | Event::Dh { op, .. }
+                | Event::Relocked { op, .. }
+                | Event::Refreshed { op, .. },
             ) = output
             {
                 assert!(asked.remove(&op.0), "seed {seed}: {} answered twice", op.0);

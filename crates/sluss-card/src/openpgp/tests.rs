@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 const AID: (&str, &str) = ("00CA004F00", "D276000124010304 0006 12345678 0000 9000");
 const DESCRIPTION: &str = "6E 36 4F10 D276000124010304000612345678 0000 \
      73 22 C20B 122B060104019755010501 C407 00 7F 7F 7F 03 00 03 C50A 00000000000000000000 9000";
-const KEY: &str = "7F4922 8620 0909090909090909090909090909090909090909090909090909090909090909 9000";
+const KEY: &str =
+    "7F4922 8620 0909090909090909090909090909090909090909090909090909090909090909 9000";
 
 fn pin(text: &str) -> Pin {
     Pin::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()
@@ -47,27 +48,55 @@ fn another_programs_application_is_switched_away_from() {
 
 #[test]
 fn a_card_without_the_application_is_named() {
-    let open = |status| Session::open(&mut Script::new(&[("00CA004F00", "6D00"), ("00A4040006D2760001240100", status)])).err();
+    let open = |status| {
+        Session::open(&mut Script::new(&[
+            ("00CA004F00", "6D00"),
+            ("00A4040006D2760001240100", status),
+        ]))
+        .err()
+    };
     assert_eq!(open("6A82"), Some(Error::NoApplet));
-    let terminated = Error::Refused { step: "select the OpenPGP application", status: StatusWord(0x6285) };
+    let terminated = Error::Refused {
+        step: "select the OpenPGP application",
+        status: StatusWord(0x6285),
+    };
     assert_eq!(open("6285"), Some(terminated));
 }
 
 #[test]
 fn cards_that_cannot_serve_say_why() {
-    let rsa = DESCRIPTION.replace("C20B 122B060104019755010501", "C20B 01080000200001020304 05");
-    assert_eq!(describe(&[AID, ("00CA006E00", &rsa)]), Err(Error::NotX25519));
+    let rsa = DESCRIPTION.replace(
+        "C20B 122B060104019755010501",
+        "C20B 01080000200001020304 05",
+    );
+    assert_eq!(
+        describe(&[AID, ("00CA006E00", &rsa)]),
+        Err(Error::NotX25519)
+    );
 
     let hashed = "8101 03 8201 08 8304 00000100 9000";
-    assert_eq!(describe(&[AID, ("00CA006E00", DESCRIPTION), ("00CA00F900", hashed)]), Err(Error::HashedPin));
+    assert_eq!(
+        describe(&[AID, ("00CA006E00", DESCRIPTION), ("00CA00F900", hashed)]),
+        Err(Error::HashedPin)
+    );
 
-    let empty = [AID, ("00CA006E00", DESCRIPTION), ("00CA00F900", "8101 00 9000"), ("00478100 02 B800 00", "6A88")];
+    let empty = [
+        AID,
+        ("00CA006E00", DESCRIPTION),
+        ("00CA00F900", "8101 00 9000"),
+        ("00478100 02 B800 00", "6A88"),
+    ];
     assert_eq!(describe(&empty), Err(Error::NoKey));
 }
 
 #[test]
 fn a_prefixed_key_and_the_newer_curve_name_are_taken() {
-    let newer = DESCRIPTION.replace("73 22 C20B 122B060104019755010501", "73 1C C205 122B656E FF").replace("6E 36", "6E 30");
+    let newer = DESCRIPTION
+        .replace(
+            "73 22 C20B 122B060104019755010501",
+            "73 1C C205 122B656E FF",
+        )
+        .replace("6E 36", "6E 30");
     let prefixed = KEY.replace("7F4922 8620", "7F4923 8621 40");
     let card = describe(&[
         AID,
@@ -76,18 +105,36 @@ fn a_prefixed_key_and_the_newer_curve_name_are_taken() {
         ("00478100 02 B800 00", &prefixed),
         ("00200082", "9000"),
     ]);
-    assert_eq!(card.map(|card| (card.public_key, card.verified)), Ok(([9; 32], true)));
+    assert_eq!(
+        card.map(|card| (card.public_key, card.verified)),
+        Ok(([9; 32], true))
+    );
 }
 
 /// Tries before, what VERIFY answers (if it may be sent at all), tries after (if they have to be read).
-fn verify(tries: u8, consent: bool, typed: &str, answer: Option<&str>, after: Option<u8>) -> Result<(), Error> {
+fn verify(
+    tries: u8,
+    consent: bool,
+    typed: &str,
+    answer: Option<&str>,
+    after: Option<u8>,
+) -> Result<(), Error> {
     let status = |left: u8| format!("00 20 20 20 {left:02X} 00 03 9000");
     let (before, after) = (status(tries), after.map(status));
-    let command = format!("00200082 {:02X} {}", typed.len(), typed.bytes().map(|b| format!("{b:02X}")).collect::<String>());
+    let command = format!(
+        "00200082 {:02X} {}",
+        typed.len(),
+        typed
+            .bytes()
+            .map(|b| format!("{b:02X}"))
+            .collect::<String>()
+    );
     let mut script = vec![AID, ("00CA00C400", before.as_str())];
     script.extend(answer.map(|answer| (command.as_str(), answer)));
     script.extend(after.as_deref().map(|after| ("00CA00C400", after)));
-    Session::open(&mut Script::new(&script)).unwrap().verify(&pin(typed), consent)
+    Session::open(&mut Script::new(&script))
+        .unwrap()
+        .verify(&pin(typed), consent)
 }
 
 #[test]
@@ -98,62 +145,125 @@ fn the_right_pin_unlocks() {
 
 #[test]
 fn a_wrong_pin_tells_the_tries_left_and_is_not_tried_again() {
-    assert_eq!(verify(3, false, "654321", Some("63C2"), None), Err(Error::WrongPin { left: 2 }));
-    assert_eq!(verify(3, false, "654321", Some("6982"), Some(2)), Err(Error::WrongPin { left: 2 }));
-    assert_eq!(verify(1, true, "654321", Some("63C0"), None), Err(Error::Blocked));
-    assert_eq!(verify(1, true, "654321", Some("6983"), None), Err(Error::Blocked));
-    assert_eq!(verify(1, true, "654321", Some("6982"), Some(0)), Err(Error::Blocked));
+    assert_eq!(
+        verify(3, false, "654321", Some("63C2"), None),
+        Err(Error::WrongPin { left: 2 })
+    );
+    assert_eq!(
+        verify(3, false, "654321", Some("6982"), Some(2)),
+        Err(Error::WrongPin { left: 2 })
+    );
+    assert_eq!(
+        verify(1, true, "654321", Some("63C0"), None),
+        Err(Error::Blocked)
+    );
+    assert_eq!(
+        verify(1, true, "654321", Some("6983"), None),
+        Err(Error::Blocked)
+    );
+    assert_eq!(
+        verify(1, true, "654321", Some("6982"), Some(0)),
+        Err(Error::Blocked)
+    );
 }
 
 #[test]
 fn no_try_is_spent_in_vain() {
     assert_eq!(verify(0, true, "123456", None, None), Err(Error::Blocked));
-    assert_eq!(verify(1, false, "123456", None, None), Err(Error::OneTryLeft));
-    assert_eq!(verify(3, false, "12345", None, None), Err(Error::PinLength { min: 6, max: 32 }));
-    assert_eq!(verify(3, false, &"1".repeat(33), None, None), Err(Error::PinLength { min: 6, max: 32 }));
+    assert_eq!(
+        verify(1, false, "123456", None, None),
+        Err(Error::OneTryLeft)
+    );
+    assert_eq!(
+        verify(3, false, "12345", None, None),
+        Err(Error::PinLength { min: 6, max: 32 })
+    );
+    assert_eq!(
+        verify(3, false, &"1".repeat(33), None, None),
+        Err(Error::PinLength { min: 6, max: 32 })
+    );
 }
 
 fn dh(answer: &str) -> Result<[u8; 32], Error> {
     let command = format!("002A8086 27 A625 7F4922 8620 {} 00", "42".repeat(32));
     let mut card = Script::new(&[AID, (&command, answer)]);
-    Session::open(&mut card).unwrap().dh(&[0x42; 32]).map(|secret| *secret.as_bytes())
+    Session::open(&mut card)
+        .unwrap()
+        .dh(&[0x42; 32])
+        .map(|secret| *secret.as_bytes())
 }
 
 #[test]
 fn a_diffie_hellman_is_32_bytes_and_not_zero() {
     let step = "compute the Diffie-Hellman";
     assert_eq!(dh(&format!("{} 9000", "07".repeat(32))), Ok([7; 32]));
-    assert_eq!(dh(&format!("{} 9000", "00".repeat(32))), Err(Error::ZeroSecret));
+    assert_eq!(
+        dh(&format!("{} 9000", "00".repeat(32))),
+        Err(Error::ZeroSecret)
+    );
     assert_eq!(dh("6982"), Err(Error::Locked));
-    assert_eq!(dh("6A80"), Err(Error::Refused { step, status: StatusWord(0x6A80) }));
+    assert_eq!(
+        dh("6A80"),
+        Err(Error::Refused {
+            step,
+            status: StatusWord(0x6A80)
+        })
+    );
     for length in [0, 31, 33, 255] {
-        assert_eq!(dh(&format!("{} 9000", "07".repeat(length))), Err(Error::Nonsense { step, what: "not 32 bytes" }));
+        assert_eq!(
+            dh(&format!("{} 9000", "07".repeat(length))),
+            Err(Error::Nonsense {
+                step,
+                what: "not 32 bytes"
+            })
+        );
     }
 }
 
 #[test]
 fn locking_is_believed_only_when_seen() {
-    let lock = |exchanges: [(&str, &str); 3]| Session::open(&mut Script::new(&exchanges)).unwrap().lock();
-    assert_eq!(lock([AID, ("0020FF82", "9000"), ("00200082", "63C3")]), Ok(()));
-    assert_eq!(lock([AID, ("0020FF82", "6B00"), ("00200082", "63C3")]), Ok(()));
-    let refused = Error::Refused { step: "forget the PIN", status: StatusWord(0x6B00) };
-    assert_eq!(lock([AID, ("0020FF82", "6B00"), ("00200082", "9000")]), Err(refused));
+    let lock =
+        |exchanges: [(&str, &str); 3]| Session::open(&mut Script::new(&exchanges)).unwrap().lock();
+    assert_eq!(
+        lock([AID, ("0020FF82", "9000"), ("00200082", "63C3")]),
+        Ok(())
+    );
+    assert_eq!(
+        lock([AID, ("0020FF82", "6B00"), ("00200082", "63C3")]),
+        Ok(())
+    );
+    let refused = Error::Refused {
+        step: "forget the PIN",
+        status: StatusWord(0x6B00),
+    };
+    assert_eq!(
+        lock([AID, ("0020FF82", "6B00"), ("00200082", "9000")]),
+        Err(refused)
+    );
 }
 
 /// A card that is right up to a point and then answers noise, a truncated answer, or one bit flipped.
 #[test]
 fn noise_is_an_error_and_never_a_panic() {
-    let sound: Vec<(Vec<u8>, Vec<u8>)> =
-        [AID, ("00CA006E00", DESCRIPTION), ("00CA00F900", "6A88"), ("00478100 02 B800 00", KEY), ("00200082", "63C3")]
-            .map(|(command, response)| (hex(command), hex(response)))
-            .to_vec();
+    let sound: Vec<(Vec<u8>, Vec<u8>)> = [
+        AID,
+        ("00CA006E00", DESCRIPTION),
+        ("00CA00F900", "6A88"),
+        ("00478100 02 B800 00", KEY),
+        ("00200082", "63C3"),
+    ]
+    .map(|(command, response)| (hex(command), hex(response)))
+    .to_vec();
     let seed = 0x5155_5353_u64;
     println!("seed {seed:#x}");
     let mut noise = Noise(seed);
     let mut refused = 0;
     for _ in 0..20_000 {
         let mut card = |command: &[u8]| {
-            let answer = sound.iter().find(|(known, _)| known == command).map_or(vec![0x90, 0], |(_, answer)| answer.clone());
+            let answer = sound
+                .iter()
+                .find(|(known, _)| known == command)
+                .map_or(vec![0x90, 0], |(_, answer)| answer.clone());
             Ok(noise.spoil(answer))
         };
         let outcome = Session::open(&mut card).and_then(|mut session| {
@@ -164,7 +274,10 @@ fn noise_is_an_error_and_never_a_panic() {
         });
         refused += u32::from(outcome.is_err());
     }
-    assert!(refused > 10_000, "only {refused} were noticed: the noise is too quiet to show anything");
+    assert!(
+        refused > 10_000,
+        "only {refused} were noticed: the noise is too quiet to show anything"
+    );
 }
 
 /// xorshift64*: repeatable, and enough to spoil answers with.
@@ -186,7 +299,9 @@ impl Noise {
                 answer[at] ^= 1 << bit;
             }
             2 => answer = (0..self.next(300)).map(|_| self.next(256) as u8).collect(),
-            3 => answer.splice(0..0, (0..self.next(40)).map(|_| 0x7F)).for_each(drop),
+            3 => answer
+                .splice(0..0, (0..self.next(40)).map(|_| 0x7F))
+                .for_each(drop),
             _ => {}
         }
         answer
