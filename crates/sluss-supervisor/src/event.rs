@@ -57,7 +57,7 @@ pub enum Event {
 }
 
 /// Why a tunnel did not start, or ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LossReason {
     /// The TUN device could not be made or has vanished.
     Device,

@@ -18,6 +18,8 @@ mod event;
 mod link;
 mod observe;
 mod state;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use event::{Action, Event, LossReason, PinCheck};

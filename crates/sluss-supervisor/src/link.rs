@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::Time;
 
 /// A physical network interface. Loopback, our own tunnel and container bridges are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     pub id: LinkId,
     /// Up, and something is at the other end.
@@ -33,7 +33,7 @@ impl fmt::Display for LinkId {
 }
 
 /// What one beacon said, or did not say, on one link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Evidence {
     pub link: LinkId,
     /// The beacon's name in the policy.
@@ -43,7 +43,7 @@ pub struct Evidence {
 }
 
 /// Only `Proved` is proof. The rest says why there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It showed that it holds a pinned key.
     Proved,

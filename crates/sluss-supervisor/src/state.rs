@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{Evidence, Link, LinkId, LossReason, Time};
 
 /// Everything the supervisor knows, and what it waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// The last snapshot of the operating system.
     pub links: Vec<Link>,
@@ -25,7 +25,7 @@ pub struct State {
 }
 
 /// What the probe worker and the prompt are busy with, to be called off when it is no longer wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
     pub(crate) probe: Option<Op>,
     pub(crate) pin: Option<Op>,
@@ -36,11 +36,11 @@ pub(crate) struct Asked {
 pub struct Op(pub(crate) u64);
 
 /// Names one stay of a card in its reader: the same card put in again is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Insertion(pub(crate) u64);
 
 /// Where the laptop is. No proof of being inside means outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
     /// No link can carry traffic.
     Offline,
@@ -57,14 +57,14 @@ pub enum Location {
 }
 
 /// The link on which a beacon proved itself, with the facts that held then.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verified {
     pub link: Link,
     pub since: Time,
 }
 
 /// What a success of the running probe means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Confirmation {
     /// A first hint: it is asked again.
     First,
@@ -75,7 +75,7 @@ pub enum Confirmation {
 }
 
 /// Why the laptop counts as outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OutsideReason {
     /// The policy names no beacon.
     NoBeacon,
@@ -88,7 +88,7 @@ pub enum OutsideReason {
 }
 
 /// The card and whether it answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     Absent,
     /// A card is there that cannot serve.
@@ -108,7 +108,7 @@ pub enum Key {
     Blocked(Card),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Card {
     pub serial: String,
     pub tries_left: u8,
@@ -116,7 +116,7 @@ pub struct Card {
 }
 
 /// Why a card cannot serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CardFault {
     /// It is not the one that is bound to this laptop.
     OtherCard,
@@ -133,7 +133,7 @@ pub enum CardFault {
 }
 
 /// The tunnel as the tunnel worker told it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tunnel {
     Down { retry: Option<Retry> },
     Starting { op: Op, deadline: Time },
@@ -143,14 +143,14 @@ pub enum Tunnel {
 }
 
 /// A tunnel that failed is tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Retry {
     pub at: Time,
     pub why: LossReason,
 }
 
 /// Whether the gateway answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Session {
     /// So many initiations in a row are unanswered; it goes on trying.
     Awaited { attempts: u32 },
@@ -159,14 +159,14 @@ pub enum Session {
 }
 
 /// What the user asked for, as far as the policy allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Intent {
     Automatic,
     Stopped,
 }
 
 /// Routes and firewall: what was asked for and what is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// The daemon has just started; its predecessor's rules may be there.
     Unknown,
@@ -177,7 +177,7 @@ pub enum Host {
 }
 
 /// What routes and firewall do with the internal prefixes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostMode {
     /// They lead nowhere.
     Closed,

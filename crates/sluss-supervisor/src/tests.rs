@@ -1,0 +1,327 @@
+//! Every state that a small world can lead to, and every event in each of them.
+//!
+//! Two links, one kind of card, each worker's good and bad answers. States that differ only in times, numbers and ages
+//! count as one. What is checked needs no model: it can be read off a single turn, or off the way to rest.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use sluss_policy::{Policy, Source};
+
+use crate::{
+    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link, LinkId, Location,
+    LossReason, Op, Outcome, PinCheck, Session, State, Time, Tunnel, step,
+};
+
+const POLICY: &str = r#"
+    schema = 1
+    [gateway]
+    name = "vpn.example.se"
+    endpoints = ["198.51.100.2:51820"]
+    public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+    [internal]
+    prefixes = ["10.20.0.0/16"]
+    [[beacon]]
+    name = "city hall"
+    address = "10.20.0.53:8443"
+    pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+"#;
+
+#[test]
+fn every_reachable_state_is_safe_and_finds_rest() {
+    let policy = Policy::parse(&[Source { file: "policy.toml", text: POLICY }]).expect("it is right");
+    let begin = Time::since_boot(Duration::from_secs(60));
+    let (first, _) = step(&policy, State::new(), Event::Tick, begin);
+
+    let mut seen = HashSet::from([outline(&first)]);
+    let mut queue = VecDeque::from([(first, begin)]);
+    let mut turns = 0_u64;
+    while let Some((state, now)) = queue.pop_front() {
+        ignore_stale(&policy, &state, now);
+        find_rest(&policy, state.clone(), now);
+        for (event, now) in events(&state, now) {
+            turns += 1;
+            let (after, actions) = step(&policy, state.clone(), event.clone(), now);
+            check_turn(&policy, &state, &event, &after, &actions, now);
+            if seen.insert(outline(&after)) {
+                queue.push_back((after, now));
+            }
+        }
+    }
+    println!("{} states, {turns} turns", seen.len());
+    assert!(seen.len() > 10_000, "the small world has become too small: {} states", seen.len());
+}
+
+fn check_turn(policy: &Policy, before: &State, event: &Event, after: &State, actions: &[Action], now: Time) {
+    let context = || format!("{event:?}\nbefore: {before:#?}\nafter: {after:#?}\nactions: {actions:#?}");
+    let exists = matches!(after.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
+    let inside = matches!(after.location, Location::Inside(_));
+    assert!(!exists || after.key.card().is_some(), "a tunnel without a card: {}", context());
+    assert!(!exists || after.secrets == after.key.card().map(|card| card.insertion), "another card's: {}", context());
+    assert!(!exists || after.intent == Intent::Automatic, "a tunnel against the user's will: {}", context());
+    assert!(!exists || !inside, "a tunnel inside: {}", context());
+
+    for action in actions {
+        match action {
+            Action::StartTunnel { .. } => {
+                assert!(matches!(after.location, Location::Outside { .. }), "started before the verdict: {}", context());
+                assert!(matches!(after.key, Key::Unlocked(_)), "started without the key: {}", context());
+                assert_eq!(after.host, Host::Applied(HostMode::Closed), "started before it was closed: {}", context());
+            }
+            Action::ApplyHost { mode: HostMode::Inside { link }, .. } => {
+                let proof = after.location.verified().map(|verified| &verified.link);
+                assert_eq!(proof, Some(link), "opened without proof: {}", context());
+                assert!(matches!(after.tunnel, Tunnel::Down { .. }), "opened beside a tunnel: {}", context());
+            }
+            Action::Probe { .. }
+            | Action::CancelProbe { .. }
+            | Action::AskPin { .. }
+            | Action::CancelPin { .. }
+            | Action::VerifyPin { .. }
+            | Action::DiscardPin
+            | Action::LockCard
+            | Action::ForgetKeys
+            | Action::StopTunnel { .. }
+            | Action::RefreshTunnel
+            | Action::ApplyHost { mode: HostMode::Closed | HostMode::Tunnelled, .. } => {}
+        }
+    }
+    let open = matches!(
+        &after.host,
+        Host::Applying { mode: HostMode::Inside { .. }, .. } | Host::Applied(HostMode::Inside { .. })
+    );
+    assert!(!open || after.location.verified().is_some(), "open without proof: {}", context());
+
+    assert!(after.deadline().is_none_or(|deadline| deadline.at > now), "a deadline in the past: {}", context());
+    let (again, more) = step(policy, after.clone(), Event::Tick, now);
+    assert!(more.is_empty() && again == *after, "decided twice: {more:?} {}", context());
+}
+
+/// An answer to a question that was not asked changes nothing.
+fn ignore_stale(policy: &Policy, state: &State, now: Time) {
+    let (untold, _) = step(policy, state.clone(), Event::Tick, now);
+    for stale in answers(Op(0)) {
+        let (after, actions) = step(policy, state.clone(), stale.clone(), now);
+        assert!(actions.is_empty() && after == untold, "believed {stale:?}: {state:#?}");
+    }
+}
+
+/// With workers that answer and a user who types the PIN, everything comes to rest, and rest is what is wanted.
+fn find_rest(policy: &Policy, begin: State, mut now: Time) {
+    let mut state = begin.clone();
+    for _ in 0..60 {
+        let event = match &state {
+            State { host: Host::Applying { op, .. }, .. } => Event::HostApplied { op: *op },
+            State { tunnel: Tunnel::Stopping { op, .. }, .. } => Event::TunnelStopped { op: *op },
+            State { tunnel: Tunnel::Starting { op, .. }, .. } => Event::TunnelStarted { op: *op },
+            State { location: Location::Probing { op, .. }, .. } => {
+                Event::ProbeFinished { op: *op, evidence: Vec::new() }
+            }
+            State { location: Location::Asleep { .. }, .. } => Event::Resumed,
+            State { key: Key::AwaitingPin { .. }, .. } => Event::PinOffered { last_try_consented: true },
+            State { key: Key::Verifying { op, .. }, .. } => Event::PinChecked { op: *op, check: PinCheck::Accepted },
+            state => match state.deadline() {
+                Some(deadline) => {
+                    now = deadline.at;
+                    Event::Tick
+                }
+                None => break,
+            },
+        };
+        state = step(policy, state, event, now).0;
+    }
+    let up = matches!(state.tunnel, Tunnel::Up { .. });
+    let wanted = state.intent == Intent::Automatic
+        && matches!(state.location, Location::Outside { .. })
+        && matches!(state.key, Key::Unlocked(_));
+    let mode = match (&state.location, up) {
+        (_, true) => HostMode::Tunnelled,
+        (Location::Inside(verified), false) => HostMode::Inside { link: verified.link.clone() },
+        (_, false) => HostMode::Closed,
+    };
+    assert!(state.deadline().is_none(), "no rest from {begin:#?}: {state:#?}");
+    assert!(up || !wanted, "rests without the tunnel that is wanted, from {begin:#?}: {state:#?}");
+    assert_eq!(state.host, Host::Applied(mode), "rests with wrong routes, from {begin:#?}");
+}
+
+/// Everything that can happen now, each with its moment.
+fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
+    let eth = link(1, &["10.20.5.7/24"]);
+    let renewed = link(1, &["10.20.5.7/24", "10.20.5.8/24"]);
+    let wlan = link(2, &["192.168.1.7/24"]);
+    let card = |tries_left, verified| Event::CardInserted { serial: "A".to_owned(), tries_left, verified };
+    let mut events = vec![
+        Event::LinksChanged(Vec::new()),
+        Event::LinksChanged(vec![eth.clone()]),
+        Event::LinksChanged(vec![renewed]),
+        Event::LinksChanged(vec![wlan.clone()]),
+        Event::LinksChanged(vec![eth, wlan]),
+        Event::Suspending,
+        Event::Resumed,
+        card(1, false),
+        card(1, true),
+        Event::CardUnusable(CardFault::Nonsense),
+        Event::CardRemoved,
+        Event::CardLocked,
+        Event::PinOffered { last_try_consented: false },
+        Event::LockRequested,
+        Event::UserUp,
+        Event::UserDown,
+    ];
+    let ops: HashSet<Op> = [state.asked.probe, state.asked.pin].into_iter().flatten().chain(awaited(state)).collect();
+    events.extend(ops.into_iter().flat_map(answers));
+    let mut events: Vec<_> = events.into_iter().map(|event| (event, now)).collect();
+    events.extend(state.deadline().map(|deadline| (Event::Tick, deadline.at)));
+    events
+}
+
+/// Whatever a worker, or a user at a prompt, could answer under this number.
+fn answers(op: Op) -> Vec<Event> {
+    let proved = |index| Evidence {
+        link: link(index, &[]).id,
+        beacon: "city hall".to_owned(),
+        outcome: Outcome::Proved,
+        at: Time::since_boot(Duration::ZERO),
+    };
+    vec![
+        Event::ProbeFinished { op, evidence: Vec::new() },
+        Event::ProbeFinished { op, evidence: vec![proved(1)] },
+        Event::ProbeFinished { op, evidence: vec![proved(2)] },
+        Event::ProbeFinished { op, evidence: vec![proved(1), proved(2)] },
+        Event::PinChecked { op, check: PinCheck::Accepted },
+        Event::PinChecked { op, check: PinCheck::Wrong { tries_left: 0 } },
+        Event::PinChecked { op, check: PinCheck::Withheld },
+        Event::PinDeclined { op },
+        Event::TunnelStarted { op },
+        Event::TunnelStartFailed { op, why: LossReason::Device },
+        Event::TunnelStopped { op },
+        Event::TunnelLost { op, why: LossReason::Device },
+        Event::SessionEstablished { op },
+        Event::HostApplied { op },
+        Event::HostFailed { op },
+    ]
+}
+
+fn awaited(state: &State) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if let Key::Verifying { op, .. } = state.key {
+        ops.push(op);
+    }
+    if let Tunnel::Starting { op, .. } | Tunnel::Up { op, .. } | Tunnel::Stopping { op, .. } = state.tunnel {
+        ops.push(op);
+    }
+    if let Host::Applying { op, .. } = state.host {
+        ops.push(op);
+    }
+    ops
+}
+
+fn link(index: u32, addresses: &[&str]) -> Link {
+    Link {
+        id: LinkId { index, name: format!("eth{index}") },
+        carrier: true,
+        addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+        gateways: vec![std::net::IpAddr::from([10, 0, 0, u8::try_from(index).unwrap_or(0)])],
+    }
+}
+
+/// The state without what makes no difference: numbers and deadlines by their order, no ages, no evidence.
+fn outline(state: &State) -> State {
+    let mut state = state.clone();
+    let mut times = BTreeSet::new();
+    visit(&mut state, &mut |time| times.extend([*time]), &mut |_| {});
+    let ranks: HashMap<Time, u64> = times.into_iter().zip(0..).collect();
+    let mut numbers = HashMap::new();
+    visit(
+        &mut state,
+        &mut |time| *time = Time::since_boot(Duration::from_secs(ranks[&*time])),
+        &mut |number| {
+            let next = numbers.len() as u64;
+            *number = *numbers.entry(*number).or_insert(next);
+        },
+    );
+    state.evidence.clear();
+    state.failures = state.failures.min(1);
+    state.next = 0;
+    state
+}
+
+/// Shows every deadline and every number; ages are set to nothing.
+fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl FnMut(&mut u64)) {
+    let never = Time::since_boot(Duration::ZERO);
+    match &mut state.location {
+        Location::Offline => {}
+        Location::Asleep { until } => time(until),
+        Location::Settling { quiet_at, limit, held } => {
+            time(quiet_at);
+            // Only its order to other deadlines could matter, and the next change comes before all of them.
+            *limit = never;
+            if let Some(held) = held {
+                held.since = never;
+            }
+        }
+        Location::Probing { op, deadline, confirmation } => {
+            number(&mut op.0);
+            time(deadline);
+            if let Confirmation::Held(held) = confirmation {
+                held.since = never;
+            }
+        }
+        Location::Inside(verified) => verified.since = never,
+        Location::Outside { since, .. } => *since = never,
+    }
+    if let Some(card) = state.key.card_mut() {
+        number(&mut card.insertion.0);
+    }
+    match &mut state.key {
+        Key::Verifying { op, deadline, .. } => {
+            number(&mut op.0);
+            time(deadline);
+        }
+        Key::AwaitingPin { op, .. } => number(&mut op.0),
+        Key::Absent
+        | Key::Unusable(_)
+        | Key::Locked(_)
+        | Key::Declined { .. }
+        | Key::Withdrawn(_)
+        | Key::Unlocked(_)
+        | Key::Blocked(_) => {}
+    }
+    match &mut state.tunnel {
+        Tunnel::Down { retry } => {
+            if let Some(retry) = retry {
+                time(&mut retry.at);
+            }
+        }
+        Tunnel::Starting { op, deadline } => {
+            number(&mut op.0);
+            time(deadline);
+        }
+        Tunnel::Up { op, since, session, .. } => {
+            number(&mut op.0);
+            *since = never;
+            *session = Session::Established;
+        }
+        Tunnel::Stopping { op, deadline, retry } => {
+            number(&mut op.0);
+            time(deadline);
+            if let Some(retry) = retry {
+                time(&mut retry.at);
+            }
+        }
+    }
+    match &mut state.host {
+        Host::Applying { op, deadline, .. } => {
+            number(&mut op.0);
+            time(deadline);
+        }
+        Host::Failed { retry_at, .. } => time(retry_at),
+        Host::Unknown | Host::Applied(_) => {}
+    }
+    if let Some(Insertion(insertion)) = &mut state.secrets {
+        number(insertion);
+    }
+    for Op(op) in [&mut state.asked.probe, &mut state.asked.pin].into_iter().flatten() {
+        number(op);
+    }
+}
