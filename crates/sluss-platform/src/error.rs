@@ -1,23 +1,18 @@
 //! What can go wrong between the daemon and the machine, and whose fault it is.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
 /// An operation on the host that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel refused a system call: a right that is missing, or a feature that this kernel does not have.
-    #[error("{doing}: {source}")]
+    /// The kernel refused: a right that is missing, or a feature that this kernel does not have.
+    #[error("cannot {doing}: {cause}")]
     System {
-        doing: &'static str,
-        source: io::Error,
-    },
-
-    /// The kernel refused a change of rules, routes, addresses or links, or to tell about them.
-    #[error("{doing}: {source}")]
-    Netlink {
-        doing: String,
-        source: rtnetlink::Error,
+        /// Completes "cannot …".
+        doing: Cow<'static, str>,
+        cause: io::Error,
     },
 
     /// The firewall program did not accept the ruleset, or could not be run.
@@ -33,16 +28,18 @@ pub enum Error {
     Untrusted { path: PathBuf, why: &'static str },
 
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error("{}: {cause}", path.display())]
+    File { path: PathBuf, cause: io::Error },
 }
 
 impl Error {
-    /// For `map_err` on a system call.
-    pub(crate) fn system<E: Into<io::Error>>(doing: &'static str) -> impl FnOnce(E) -> Error {
-        move |source| Error::System {
-            doing,
-            source: source.into(),
+    /// For `map_err` on what the kernel was asked to do: "cannot `doing`".
+    pub(crate) fn system<E: Into<io::Error>>(
+        doing: impl Into<Cow<'static, str>>,
+    ) -> impl FnOnce(E) -> Error {
+        move |cause| Error::System {
+            doing: doing.into(),
+            cause: cause.into(),
         }
     }
 }

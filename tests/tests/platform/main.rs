@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         trial!(changing_the_walls_leaves_no_gap),
         trial!(the_tunnel_address_cannot_be_inferred_from_the_link),
         trial!(the_link_itself_stays_alive),
+        trial!(ipv6_turned_off_is_no_obstacle),
+        trial!(a_change_of_mode_takes_no_time_that_a_user_feels),
         trial!(applying_twice_changes_nothing),
         trial!(a_killed_daemon_leaves_it_closed),
         trial!(leftovers_are_found_by_their_tag),

@@ -1,7 +1,7 @@
 //! Probes on real links: what each kind of server amounts to, and the way they take.
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,12 @@ use sluss_tests::netns::Netns;
 use sluss_tests::servers;
 use sluss_tests::world::BEACON;
 use slussd::probe;
+use socket2::Type;
 
-use crate::street::{Laptop, Street, config, soon};
+use crate::street::{Laptop, Street, config, socket, soon};
 
 const PATIENCE: Duration = Duration::from_millis(800);
+const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 20, 0, 10)), 51820);
 /// A pin that nobody's key has.
 const NOBODY: &str = "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
@@ -82,7 +84,7 @@ pub(crate) fn probes_never_use_the_tunnel() -> Result<()> {
     soon("both attempts leave by the link", || on_link.count() >= 2)?;
     ensure!(in_tunnel.count() == 0, "{:?}", in_tunnel.packets());
     // The judge sees whoever does use the tunnel.
-    std::net::UdpSocket::bind("0.0.0.0:0")?.send_to(b"?", BEACON)?;
+    UdpSocket::bind("0.0.0.0:0")?.send_to(b"?", BEACON)?;
     soon("other traffic enters the tunnel", || in_tunnel.count() > 0)
 }
 
@@ -91,6 +93,13 @@ pub(crate) fn answers_pass_the_reverse_path_check() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let street = Street::new(&laptop.netns, "eth0", 2)?;
     let real = office(&street)?;
+    let gateway = street.netns.run(|| UdpSocket::bind(GATEWAY))?;
+    thread::spawn(move || {
+        let mut message = [0; 32];
+        while let Ok((length, from)) = gateway.recv_from(&mut message) {
+            let _ = gateway.send_to(&message[..length], from);
+        }
+    });
     laptop.apply(&config(HostMode::Closed))?;
     let link = laptop.link("eth0")?;
     for strictness in ["0", "1", "2"] {
@@ -99,6 +108,12 @@ pub(crate) fn answers_pass_the_reverse_path_check() -> Result<()> {
         }
         let outcome = one(&laptop, beacon(BEACON, real.pin()), &link)?;
         ensure!(outcome == Outcome::Proved, "rp_filter {strictness}: {outcome:?}");
+        // The tunnel's own socket is marked but not bound; here its gateway lies inside an internal prefix.
+        let ours = socket(Type::DGRAM, GATEWAY.ip(), None)?;
+        ours.set_mark(sluss_platform::MARK)?;
+        ours.set_read_timeout(Some(Duration::from_secs(2)))?;
+        ours.send_to(b"initiation", &GATEWAY.into())?;
+        UdpSocket::from(ours).recv_from(&mut [0; 32]).with_context(|| format!("rp_filter {strictness}"))?;
     }
     Ok(())
 }

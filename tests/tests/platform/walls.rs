@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sluss_platform::{TunConfig, TunDevice};
 use sluss_supervisor::HostMode;
 use sluss_tests::capture::Capture;
+use sluss_tests::moment::median;
 use sluss_tests::netns::{self, Netns};
 use socket2::Type;
 
@@ -231,6 +232,56 @@ pub(crate) fn the_link_itself_stays_alive() -> Result<()> {
             let found = || street.netns.ip(&format!("neigh show {address}")).is_ok_and(|it| it.contains("lladdr"));
             soon("the router finds the laptop", found)?;
         }
+    }
+    Ok(())
+}
+
+/// Some switch IPv6 off to have peace: the tunnel then goes without.
+pub(crate) fn ipv6_turned_off_is_no_obstacle() -> Result<()> {
+    let mut laptop = Laptop::new()?;
+    let street = Street::new(&laptop.netns, "eth0", 2)?;
+    for scope in ["all", "default", "lo"] {
+        laptop.netns.sysctl(&format!("ipv6.conf.{scope}.disable_ipv6"), "1")?;
+    }
+    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let judge = street.judge()?;
+    for mode in [HostMode::Closed, HostMode::Tunnelled, HostMode::Inside { link: laptop.link("eth0")? }] {
+        laptop.apply(&config(mode.clone()))?;
+        attack("eth0")?;
+        let seen = judge.leaks()?;
+        let inside = matches!(mode, HostMode::Inside { .. });
+        ensure!(seen.is_empty() != inside, "{mode:?}: {seen:?}");
+    }
+    let addresses = laptop.netns.ip("addr show sluss0")?;
+    ensure!(addresses.contains("10.99.0.2/32"), "{addresses}");
+    Ok(())
+}
+
+/// The verdict and the first packet have 300 ms between them, and all else must fit in there too.
+pub(crate) fn a_change_of_mode_takes_no_time_that_a_user_feels() -> Result<()> {
+    let mut laptop = Laptop::new()?;
+    let _street = Street::new(&laptop.netns, "eth0", 2)?;
+    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let link = laptop.link("eth0")?;
+    laptop.apply(&config(HostMode::Closed))?;
+    let way = [
+        ("Closed to Tunnelled", HostMode::Tunnelled),
+        ("Tunnelled to Closed", HostMode::Closed),
+        ("Closed to Inside", HostMode::Inside { link }),
+        ("Inside to Closed", HostMode::Closed),
+    ];
+    let mut took = [const { Vec::new() }; 4];
+    for _ in 0..10 {
+        for ((_, mode), took) in way.iter().zip(&mut took) {
+            let began = Instant::now();
+            laptop.apply(&config(mode.clone()))?;
+            took.push(began.elapsed().as_micros() as u64);
+        }
+    }
+    for ((name, _), took) in way.iter().zip(took) {
+        let median = median(took).context("ten figures")?;
+        println!("measured {}.{} ms from {name}, median of ten", median / 1000, median / 100 % 10);
+        ensure!(median < 150_000, "{name}: {median} us");
     }
     Ok(())
 }

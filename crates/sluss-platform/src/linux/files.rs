@@ -29,9 +29,9 @@ pub fn read_policy(path: &Path) -> Result<Vec<(PathBuf, String)>> {
 /// Refused: a symbolic link, anything but a regular file, an owner other than these two, and write permission for the
 /// group or for others, on the file or on the directory that holds it; more than 1 MiB; text that is not UTF-8.
 pub fn read_trusted(path: &Path) -> Result<String> {
-    let file_error = |source| Error::File {
+    let file_error = |cause| Error::File {
         path: path.to_owned(),
-        source,
+        cause,
     };
     let holder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -65,9 +65,9 @@ pub fn read_trusted(path: &Path) -> Result<String> {
 /// Replaces the file at `path` in one step and so that it survives a power cut: readers see the old or the new, never
 /// half of one. Only the owner may read it. Its directory is made if it is not there.
 pub fn write_private(path: &Path, contents: &[u8]) -> Result<()> {
-    replace(path, contents).map_err(|source| Error::File {
+    replace(path, contents).map_err(|cause| Error::File {
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 
@@ -95,9 +95,9 @@ fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 }
 
 fn policy_parts(directory: &Path) -> Result<Vec<PathBuf>> {
-    let file_error = |source| Error::File {
+    let file_error = |cause| Error::File {
         path: directory.to_owned(),
-        source,
+        cause,
     };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,

@@ -4,6 +4,7 @@
 //! from the truth as a sum of differences can, and lost messages do no harm.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 
 use futures_util::stream::BoxStream;
@@ -220,10 +221,7 @@ impl WaysOut {
 }
 
 fn closed() -> Error {
-    Error::System {
-        doing: "listen to netlink",
-        source: std::io::ErrorKind::BrokenPipe.into(),
-    }
+    Error::system("listen to netlink")(io::ErrorKind::BrokenPipe)
 }
 
 fn name(interface: &LinkMessage) -> Option<&str> {

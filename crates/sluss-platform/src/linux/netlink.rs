@@ -1,6 +1,7 @@
 //! A connection to the kernel's rtnetlink, with errors that say what was attempted.
 
-use std::fmt::Display;
+use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
 use futures_util::{Stream, TryStreamExt};
@@ -66,22 +67,31 @@ impl Family {
 
 /// All items of a dump. A table or a link that is not there is an empty one.
 pub(super) async fn collect<T>(
-    doing: impl Display,
+    doing: &'static str,
     dump: impl Stream<Item = Result<T, rtnetlink::Error>>,
 ) -> Result<Vec<T>> {
     match dump.try_collect().await {
-        Err(error) if matches!(errno(&error), Some(Errno::ENOENT | Errno::ENODEV)) => {
+        Err(error)
+            if [Errno::ENOENT, Errno::ENODEV]
+                .map(Some)
+                .contains(&errno(&error)) =>
+        {
             Ok(Vec::new())
         }
-        other => other.map_err(failed(doing)),
+        other => other.map_err(refused(doing)),
     }
 }
 
-/// For `map_err` on a request.
-pub(super) fn failed(doing: impl Display) -> impl FnOnce(rtnetlink::Error) -> Error {
-    move |source| Error::Netlink {
-        doing: doing.to_string(),
-        source,
+/// For `map_err` on a request: "cannot `doing`".
+pub(super) fn refused(
+    doing: impl Into<Cow<'static, str>>,
+) -> impl FnOnce(rtnetlink::Error) -> Error {
+    move |error| {
+        let cause = match errno(&error) {
+            Some(errno) => errno.into(),
+            None => io::Error::other(error.to_string()),
+        };
+        Error::system(doing)(cause)
     }
 }
 
@@ -96,7 +106,8 @@ pub(super) fn unless(
     }
 }
 
-fn errno(error: &rtnetlink::Error) -> Option<Errno> {
+/// What the kernel said, if it was the kernel that spoke.
+pub(super) fn errno(error: &rtnetlink::Error) -> Option<Errno> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(Errno::from_raw(message.raw_code().abs())),
         _ => None,

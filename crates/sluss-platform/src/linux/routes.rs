@@ -11,6 +11,7 @@
 //! All of it carries routing protocol 83, which is how it is found again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 
@@ -22,7 +23,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use sluss_supervisor::{HostMode, Link};
 
-use super::netlink::{Family, Netlink, collect, failed, unless};
+use super::netlink::{Family, Netlink, collect, errno, refused, unless};
 use crate::{HostConfig, MARK, Result};
 
 /// T.
@@ -221,14 +222,22 @@ async fn routes(netlink: &Netlink, family: Family) -> Result<Vec<(Option<Route>,
 
 async fn add_route(netlink: &Netlink, route: &Route) -> Result<()> {
     let request = netlink.handle.route().add(route.message()).replace();
-    let doing = format!("route {} to {:?}", route.prefix, route.to);
-    request.execute().await.map_err(failed(doing))
+    match (&route.to, request.execute().await) {
+        // IPv6 is switched off on that interface: no way, and the prefix stays unreachable.
+        (To::Interface(_) | To::Gateway { .. }, Err(error))
+            if route.prefix.addr().is_ipv6() && errno(&error) == Some(Errno::EACCES) =>
+        {
+            tracing::debug!("no route {route}: IPv6 is switched off");
+            Ok(())
+        }
+        (_, result) => result.map_err(refused(format!("add the route {route}"))),
+    }
 }
 
 /// A route whose interface has just gone is gone too.
 async fn delete_route(netlink: &Netlink, message: RouteMessage) -> Result<()> {
     let request = netlink.handle.route().del(message);
-    unless(Errno::ESRCH, request.execute().await).map_err(failed("take a route off"))
+    unless(Errno::ESRCH, request.execute().await).map_err(refused("take a route off"))
 }
 
 /// Our rules; `None` for one that carries our tag and yet says what none of ours says.
@@ -248,12 +257,12 @@ async fn add_rule(netlink: &Netlink, family: Family, rule: &Rule) -> Result<()> 
     *request.message_mut() = rule.message(family);
     // The same rule without our tag, made by hand or by a test, does the same service.
     unless(Errno::EEXIST, request.execute().await)
-        .map_err(failed(format_args!("add rule {}", rule.priority)))
+        .map_err(refused(format!("add rule {}", rule.priority)))
 }
 
 async fn delete_rule(netlink: &Netlink, message: RuleMessage) -> Result<()> {
     let request = netlink.handle.rule().del(message);
-    unless(Errno::ENOENT, request.execute().await).map_err(failed("take a rule off"))
+    unless(Errno::ENOENT, request.execute().await).map_err(refused("take a rule off"))
 }
 
 impl Rule {
@@ -372,6 +381,19 @@ impl Route {
         let prefix = IpNet::new(destination?, message.header.destination_prefix_length).ok()?;
         let route = Route { prefix, to };
         (metric == Some(route.metric())).then_some(route)
+    }
+}
+
+/// As `ip route` prints it, but for the interface's index.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            To::Interface(interface) => write!(f, "{} dev {interface}", self.prefix),
+            To::Gateway { address, interface } => {
+                write!(f, "{} via {address} dev {interface}", self.prefix)
+            }
+            To::Unreachable => write!(f, "unreachable {}", self.prefix),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute};
 
-use super::netlink::{Netlink, collect, failed, unless};
+use super::netlink::{Netlink, collect, errno, refused, unless};
 use crate::{Error, Result, TunConfig};
 
 /// Gives the device its addresses and size and sets it up; answers its index.
@@ -35,7 +35,7 @@ pub(super) async fn configure(netlink: &Netlink, tun: &TunConfig) -> Result<u32>
         .set(size)
         .execute()
         .await
-        .map_err(failed(doing))?;
+        .map_err(refused(doing))?;
 
     address(netlink, index, &tun.addresses).await?;
 
@@ -47,7 +47,7 @@ pub(super) async fn configure(netlink: &Netlink, tun: &TunConfig) -> Result<u32>
         .set(up)
         .execute()
         .await
-        .map_err(failed(doing))?;
+        .map_err(refused(doing))?;
     Ok(index)
 }
 
@@ -64,7 +64,7 @@ async fn address(netlink: &Netlink, index: u32, wanted: &[IpNet]) -> Result<()> 
         if !kept {
             let request = netlink.handle.address().del(message.clone());
             unless(Errno::EADDRNOTAVAIL, request.execute().await)
-                .map_err(failed("take an old address off the tunnel"))?;
+                .map_err(refused("take an old address off the tunnel"))?;
         }
     }
     for net in wanted {
@@ -84,8 +84,13 @@ async fn address(netlink: &Netlink, index: u32, wanted: &[IpNet]) -> Result<()> 
             .push(AddressAttribute::Flags(
                 AddressFlags::Noprefixroute | AddressFlags::Nodad,
             ));
-        unless(Errno::EEXIST, request.execute().await)
-            .map_err(failed(format_args!("give the tunnel the address {net}")))?;
+        match (net, request.execute().await) {
+            // IPv6 is switched off on this interface, as some administrators have it: the tunnel goes without.
+            (IpNet::V6(_), Err(error)) if errno(&error) == Some(Errno::EACCES) => {
+                tracing::debug!("no {net} for the tunnel: IPv6 is switched off");
+            }
+            (_, result) => result.map_err(refused(format!("give the tunnel the address {net}")))?,
+        }
     }
     Ok(())
 }

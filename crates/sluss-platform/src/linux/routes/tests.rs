@@ -8,13 +8,13 @@ use crate::TunConfig;
 #[test]
 fn closed_has_nothing_but_the_last_resort() {
     let lines = lines(&["10.20.0.0/16", "fd20::/48"], HostMode::Closed, None);
-    assert_eq!(lines, ["10.20.0.0/16 unreachable", "fd20::/48 unreachable"]);
+    assert_eq!(lines, ["unreachable 10.20.0.0/16", "unreachable fd20::/48"]);
 }
 
 #[test]
 fn the_tunnel_takes_each_prefix_over_the_last_resort() {
     let lines = lines(&["10.20.0.0/16"], HostMode::Tunnelled, Some(7));
-    assert_eq!(lines, ["10.20.0.0/16 dev 7", "10.20.0.0/16 unreachable"]);
+    assert_eq!(lines, ["10.20.0.0/16 dev 7", "unreachable 10.20.0.0/16"]);
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn overlapping_prefixes_become_one() {
         HostMode::Closed,
         None,
     );
-    assert_eq!(lines, ["10.20.0.0/15 unreachable"]);
+    assert_eq!(lines, ["unreachable 10.20.0.0/15"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn an_office_is_reached_by_its_gateway_and_colleagues_directly() {
         [
             "10.20.0.0/16 via 10.20.5.1 dev 3",
             "10.20.5.0/24 dev 3",
-            "10.20.0.0/16 unreachable"
+            "unreachable 10.20.0.0/16"
         ]
     );
 }
@@ -57,9 +57,9 @@ fn each_family_has_its_own_gateway() {
         lines,
         [
             "10.20.0.0/16 via 192.0.2.1 dev 3",
-            "10.20.0.0/16 unreachable",
+            "unreachable 10.20.0.0/16",
             "fd20::/48 via fe80::1 dev 3",
-            "fd20::/48 unreachable"
+            "unreachable fd20::/48"
         ]
     );
 }
@@ -71,7 +71,7 @@ fn a_link_as_wide_as_the_prefix_needs_no_gateway() {
         let lines = lines(&["10.20.0.0/16"], flat, None);
         assert_eq!(
             lines,
-            ["10.20.0.0/16 dev 3", "10.20.0.0/16 unreachable"],
+            ["10.20.0.0/16 dev 3", "unreachable 10.20.0.0/16"],
             "{own}"
         );
     }
@@ -81,7 +81,7 @@ fn a_link_as_wide_as_the_prefix_needs_no_gateway() {
 fn a_link_without_a_gateway_reaches_its_own_subnet_only() {
     let lab = inside(&["10.20.5.2/24", "10.20.6.6/32"], &[]);
     let lines = lines(&["10.20.0.0/16"], lab, None);
-    assert_eq!(lines, ["10.20.5.0/24 dev 3", "10.20.0.0/16 unreachable"]);
+    assert_eq!(lines, ["10.20.5.0/24 dev 3", "unreachable 10.20.0.0/16"]);
 }
 
 #[test]
@@ -99,16 +99,9 @@ fn the_kernel_gives_back_what_it_was_given() {
 }
 
 fn lines(internal: &[&str], mode: HostMode, tun: Option<u32>) -> Vec<String> {
-    let say = |route: Route| match route.to {
-        To::Interface(index) => format!("{} dev {index}", route.prefix),
-        To::Gateway { address, interface } => {
-            format!("{} via {address} dev {interface}", route.prefix)
-        }
-        To::Unreachable => format!("{} unreachable", route.prefix),
-    };
     table(&config(internal, mode), tun)
         .into_iter()
-        .map(say)
+        .map(|route| route.to_string())
         .collect()
 }
 
