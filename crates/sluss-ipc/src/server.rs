@@ -3,18 +3,19 @@
 use std::{
     collections::HashMap,
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use nix::errno::Errno;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
     sync::mpsc,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{Call, Decoder, Error, Peer, Refusal, Request, RequestFault, Response, Role, encode};
@@ -25,13 +26,18 @@ const CONNECTIONS_PER_USER: usize = 16;
 /// How many answers wait for a monitor that does not read; one that falls further behind is hung up on.
 const BACKLOG: usize = 64;
 
-/// How long a begun frame may take to arrive, or an answer to be taken.
+/// How long a frame may pause on its way, or an answer may wait to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long to leave callers waiting when the host has no room for one more connection.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// Who is what at this moment: the session at the keyboard changes.
+type Roles = Arc<dyn Fn(Peer) -> Role + Send + Sync>;
 
 /// A request whose caller may make it.
 pub struct Incoming {
     pub peer: Peer,
-    pub role: Role,
     pub request: Request,
     pub answer: Answer,
 }
@@ -39,17 +45,17 @@ pub struct Incoming {
 /// The way back to one caller. Dropping it ends the answer; the connection stays open for the next call, unless the
 /// answer was a monitor's, or there was none at all.
 pub struct Answer {
-    role: Role,
+    peer: Peer,
+    roles: Roles,
     responses: mpsc::Sender<Response>,
 }
 
 impl Answer {
-    /// Sends `response`, redacted for the caller's role. Never blocks. False if the caller has gone, or reads so
+    /// Sends `response`, redacted for the role that the caller has now. Never blocks. False if the caller has gone, or reads so
     /// slowly that it is given up: drop the answer then.
     pub fn send(&self, response: Response) -> bool {
-        self.responses
-            .try_send(response.redact_for(self.role))
-            .is_ok()
+        let role = (self.roles)(self.peer);
+        self.responses.try_send(response.redact_for(role)).is_ok()
     }
 
     /// Whether the caller has hung up.
@@ -107,33 +113,47 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
 
 /// Serves `listener` until the receiver of `calls` is dropped or the host fails.
 ///
-/// `role` is asked anew for every call, since the session at the keyboard changes.
+/// `role` is asked anew for every call and every answer.
 pub async fn serve(
     listener: Listener,
-    role: impl Fn(Peer) -> Role + Clone + Send + 'static,
+    role: impl Fn(Peer) -> Role + Send + Sync + 'static,
     calls: mpsc::Sender<Incoming>,
 ) -> Result<(), Error> {
+    let roles: Roles = Arc::new(role);
     let tally = Tally::default();
     loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.inner.accept() => accepted?,
+        let accepted = tokio::select! {
+            accepted = listener.inner.accept() => accepted,
             () = calls.closed() => return Ok(()),
         };
-        let credentials = stream.peer_cred()?;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_passing(&error) => {
+                sleep(BREATH).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // Who cannot be known gets nothing.
+        let Ok(credentials) = stream.peer_cred() else {
+            continue;
+        };
         let peer = Peer {
             uid: credentials.uid(),
             gid: credentials.gid(),
             pid: credentials.pid(),
         };
+        let place = tally.take(peer.uid);
         let mut connection = Connection {
             stream,
             decoder: Decoder::new(),
+            peer,
+            roles: Arc::clone(&roles),
         };
-        let place = tally.take(peer.uid);
-        let (role, calls) = (role.clone(), calls.clone());
+        let calls = calls.clone();
         tokio::spawn(async move {
             let parting = match place {
-                Some(_place) => connection.attend(peer, role, calls).await,
+                Some(_place) => connection.attend(calls).await,
                 None => Err(Parting::Refused(Refusal::TooManyConnections)),
             };
             if let Err(Parting::Refused(refusal)) = parting {
@@ -144,9 +164,25 @@ pub async fn serve(
     }
 }
 
+/// Whether the next caller may have more luck (accept(2)).
+fn is_passing(error: &io::Error) -> bool {
+    let passing = [
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::ENOMEM,
+        Errno::ENOBUFS,
+        Errno::ECONNABORTED,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| passing.contains(&Errno::from_raw(code)))
+}
+
 struct Connection {
     stream: UnixStream,
     decoder: Decoder<Request>,
+    peer: Peer,
+    roles: Roles,
 }
 
 /// Why a connection ends, other than by the client's wish.
@@ -159,32 +195,27 @@ enum Parting {
 
 impl Connection {
     /// Takes one call after the other until the client hangs up.
-    async fn attend(
-        &mut self,
-        peer: Peer,
-        role: impl Fn(Peer) -> Role,
-        calls: mpsc::Sender<Incoming>,
-    ) -> Result<(), Parting> {
+    async fn attend(&mut self, calls: mpsc::Sender<Incoming>) -> Result<(), Parting> {
         while let Some(request) = self.receive().await? {
-            let role = role(peer);
             let call = request.call();
             let needs = call.needs();
-            if role < needs {
+            if (self.roles)(self.peer) < needs {
                 self.send(&Response::Refused(Refusal::NotAllowed { needs }))
                     .await?;
                 continue;
             }
             let (responses, answers) = mpsc::channel(BACKLOG);
-            let answer = Answer { role, responses };
-            calls
-                .send(Incoming {
-                    peer,
-                    role,
-                    request,
-                    answer,
-                })
-                .await
-                .map_err(|_| Parting::Lost)?;
+            let answer = Answer {
+                peer: self.peer,
+                roles: Arc::clone(&self.roles),
+                responses,
+            };
+            let incoming = Incoming {
+                peer: self.peer,
+                request,
+                answer,
+            };
+            calls.send(incoming).await.map_err(|_| Parting::Lost)?;
             self.forward(answers).await?;
             if call == Call::Monitor {
                 // Without an end of its own, a monitor ends with the connection.

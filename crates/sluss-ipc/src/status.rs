@@ -294,12 +294,8 @@ pub enum DeadlineReason {
 pub enum Warning {
     /// Handshakes are sent and none is answered.
     GatewaySilent,
-    /// The card answers slower than a handshake bears.
-    CardSlow,
     /// The routes or the firewall could not be set.
     HostNotApplied,
-    /// The policy on disk is not valid; the one before stays in force.
-    PolicyInvalid,
 }
 
 /// The evidence behind the last decision: what `sluss why --json` prints.

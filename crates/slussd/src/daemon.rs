@@ -260,7 +260,9 @@ impl Daemon {
         self.monitors.retain_mut(|monitor| {
             let changes = status.changes(monitor.seen.as_ref(), unix_ms);
             monitor.seen = Some(status.clone());
-            changes.into_iter().all(|change| monitor.answer.send(Response::Change(change)))
+            // A monitor that has gone would stay for ever on a quiet day.
+            !monitor.answer.is_closed()
+                && changes.into_iter().all(|change| monitor.answer.send(Response::Change(change)))
         });
     }
 

@@ -195,11 +195,7 @@ impl Text for English {
     fn warning(&self, warning: Warning) -> &'static str {
         match warning {
             Warning::GatewaySilent => "The gateway does not answer.",
-            Warning::CardSlow => "The card answers very slowly.",
             Warning::HostNotApplied => "Routes and firewall could not be set.",
-            Warning::PolicyInvalid => {
-                "The policy on disk is not valid; the one before stays in force."
-            }
         }
     }
 

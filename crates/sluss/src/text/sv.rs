@@ -205,11 +205,7 @@ impl Text for Swedish {
     fn warning(&self, warning: Warning) -> &'static str {
         match warning {
             Warning::GatewaySilent => "Tunnelns andra ände svarar inte.",
-            Warning::CardSlow => "Kortet svarar mycket långsamt.",
             Warning::HostNotApplied => "Rutter och brandvägg kunde inte ställas in.",
-            Warning::PolicyInvalid => {
-                "Policyn på disken är felaktig; den förra gäller fortfarande."
-            }
         }
     }
 

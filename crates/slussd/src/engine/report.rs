@@ -115,7 +115,8 @@ impl Engine {
 
 fn location(state: &sup::State) -> ipc::Location {
     match &state.location {
-        sup::Location::Offline | sup::Location::Asleep { .. } => ipc::Location::Offline,
+        sup::Location::Offline => ipc::Location::Offline,
+        sup::Location::Asleep { .. } => ipc::Location::Asleep,
         sup::Location::Settling { .. } => ipc::Location::Settling,
         sup::Location::Probing { .. } => ipc::Location::Probing,
         sup::Location::Inside(sup::Verified { link, .. }) => ipc::Location::Inside {
