@@ -333,3 +333,6 @@ impl<S: Sink> Sink for Answering<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

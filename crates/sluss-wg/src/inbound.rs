@@ -113,6 +113,11 @@ impl Inbound {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn sessions_held(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Carries out what control decided.
     pub fn apply(&mut self, update: InboundUpdate) {
         match update.0 {

@@ -64,6 +64,11 @@ impl Shared {
     pub(crate) fn indices_in_use(&self) -> usize {
         self.indices.len()
     }
+
+    #[cfg(test)]
+    pub(crate) fn requests_open(&self) -> usize {
+        self.requests.len()
+    }
 }
 
 /// One call's view.

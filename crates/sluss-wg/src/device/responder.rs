@@ -137,7 +137,12 @@ impl Device {
             Respond::Guarded => responder.guard.take(&GUARDED, now.boot),
             Respond::Freely => !needs_cookie || responder.gate.allows(from, now.boot),
         };
-        if is_allowed && responder.queue.len() < QUEUE {
+        if !is_allowed {
+            return;
+        }
+        // Who sends again has given up on what it sent before.
+        responder.queue.retain(|waiting| waiting.from != from);
+        if responder.queue.len() < QUEUE {
             responder.queue.push_back(Incoming {
                 message,
                 from,
