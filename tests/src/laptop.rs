@@ -101,8 +101,8 @@ impl Laptop {
         self.daemon = Some(self.netns.spawn(&mut command)?);
         moment::eventually("the daemon's first answer", Duration::from_secs(10), || {
             let daemon = self.daemon.as_mut().context("daemon")?;
-            if !daemon.is_running() {
-                bail!("the daemon ended at its start:\n{}", self.log());
+            if let Some(status) = daemon.child().try_wait()? {
+                bail!("the daemon ended at its start with {status}:\n{}", self.log());
             }
             Ok(self.status().ok())
         })?;

@@ -11,6 +11,7 @@ use crate::capture::{Capture, Packet};
 use crate::gateway::Gateway;
 use crate::laptop::{Laptop, Monitor, Policy};
 use crate::logind::Logind;
+use crate::moment;
 use crate::rig::{Rig, VirtualCard};
 use crate::servers::{self, Beacon, Stream};
 use crate::world::{BEACON, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World, is_internal};
@@ -50,6 +51,11 @@ pub enum Boot {
 
 impl Stage {
     pub fn set(boot: Boot) -> Result<Stage> {
+        Stage::set_with(boot, &[])
+    }
+
+    /// As [`Stage::set`], with more in the daemon's environment.
+    pub fn set_with(boot: Boot, environment: &[(&'static str, &str)]) -> Result<Stage> {
         let directory = Path::new("/run/lab");
         std::fs::create_dir_all(directory)?;
         let world = World::new()?;
@@ -70,6 +76,9 @@ impl Stage {
         let mut laptop = Laptop::enrolled(world.laptop.clone(), directory, &policy, &identity.serial, identity.public_key)?;
         laptop.environment("PCSCLITE_CSOCK_NAME", rig.pcsc_socket());
         laptop.environment("DBUS_SYSTEM_BUS_ADDRESS", logind.address());
+        for (name, value) in environment {
+            laptop.environment(name, value);
+        }
         if boot == Boot::LabClock {
             for (name, value) in clock.environment()? {
                 laptop.environment(name, value);
@@ -117,9 +126,9 @@ impl Stage {
 
     /// A continuous stream of packets into the internal network, that has begun to arrive.
     pub fn stream(&self, every: Duration) -> Result<Stream> {
-        let started = crate::moment::now();
+        let started = moment::now();
         let stream = Stream::start(&self.world.laptop, WEB, every)?;
-        crate::moment::eventually("the stream arrives", PATIENCE, || Ok(self.first_of_stream(started)))?;
+        moment::eventually("the stream arrives", PATIENCE, || Ok(self.first_of_stream(started)))?;
         Ok(stream)
     }
 
@@ -136,9 +145,9 @@ impl Stage {
             let inside = self.inside.last();
             [wire, inside].into_iter().flatten().map(|packet| packet.at).max()
         };
-        crate::moment::eventually("the tunnel falls silent", PATIENCE, || {
+        moment::eventually("the tunnel falls silent", PATIENCE, || {
             let last = last().context("nothing has ever come through the tunnel")?;
-            Ok((crate::moment::now().saturating_sub(last) > quiet).then_some(last))
+            Ok((moment::now().saturating_sub(last) > quiet).then_some(last))
         })
     }
 
@@ -148,10 +157,15 @@ impl Stage {
         self.wire.packets().iter().filter(|packet| accepted(packet)).count()
     }
 
-    /// Brings the laptop from where it is to a tunnel that is up at home: card in, PIN typed.
+    /// Brings the laptop from where it is to a tunnel that is up: plugged in, card in, PIN typed.
     pub fn open_tunnel(&mut self, port: Port, place: Place) -> Result<()> {
         self.world.plug(port, place)?;
-        let inserted = crate::moment::now();
+        self.insert_and_unlock()
+    }
+
+    /// Card in, PIN typed, and the tunnel up.
+    pub fn insert_and_unlock(&mut self) -> Result<()> {
+        let inserted = moment::now();
         self.card.insert()?;
         self.unlock(inserted)?;
         self.monitor.until("tunnel", &["up"], inserted, PATIENCE)?;
