@@ -54,7 +54,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     info!("ready");
 
     loop {
-        alarm.set(daemon.engine.deadline().map(|deadline| deadline.at.as_duration()))?;
+        alarm.set(
+            daemon
+                .engine
+                .deadline()
+                .map(|deadline| deadline.at.as_duration()),
+        )?;
         let input = select! {
             biased;
             Some(input) = inputs.recv() => input,
@@ -76,7 +81,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listen(settings: &Settings, active: ActiveUser, calls: mpsc::Sender<Incoming>) -> anyhow::Result<()> {
+fn listen(
+    settings: &Settings,
+    active: ActiveUser,
+    calls: mpsc::Sender<Incoming>,
+) -> anyhow::Result<()> {
     let listener = Listener::bind(&settings.socket)
         .with_context(|| format!("cannot listen on {}", settings.socket.display()))?;
     let role = move |peer: Peer| Role::of(peer, active.uid());
@@ -112,13 +121,18 @@ struct Monitor {
 impl Daemon {
     fn new(settings: Settings) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Input>)> {
         let (inputs, received) = mpsc::unbounded_channel();
-        let binding = settings.binding.as_ref().map_or_else(Binding::default, |binding| Binding {
-            serial: Some(binding.card.serial.clone()),
-            public_key: Some(*binding.card.public_key.as_bytes()),
-        });
+        let binding = settings
+            .binding
+            .as_ref()
+            .map_or_else(Binding::default, |binding| Binding {
+                serial: Some(binding.card.serial.clone()),
+                public_key: Some(*binding.card.public_key.as_bytes()),
+            });
         let card_events = inputs.clone();
-        let cards = sluss_card::start(binding, move |event| drop(card_events.send(Input::Card(event))))
-            .context("the card worker cannot start")?;
+        let cards = sluss_card::start(binding, move |event| {
+            drop(card_events.send(Input::Card(event)))
+        })
+        .context("the card worker cannot start")?;
         let (host, host_worker) = host_worker::start(Host::open()?, inputs.clone());
         let daemon = Self {
             engine: Engine::new(settings.policy.clone(), settings.policy_files.clone()),
@@ -141,7 +155,10 @@ impl Daemon {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.calls.insert(call, incoming.answer);
-        Input::Called { call, request: incoming.request }
+        Input::Called {
+            call,
+            request: incoming.request,
+        }
     }
 
     fn turn(&mut self, input: Input) {
@@ -154,13 +171,21 @@ impl Daemon {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Probe { op, links, deadline } => self.probe(op, links, deadline),
+            Effect::Probe {
+                op,
+                links,
+                deadline,
+            } => self.probe(op, links, deadline),
             Effect::CancelProbe { op } => {
                 if let Some((_, probe)) = self.probe.take_if(|(running, _)| *running == op) {
                     probe.abort();
                 }
             }
-            Effect::Card { op, command, timeout } => self.cards.send(op, command, timeout),
+            Effect::Card {
+                op,
+                command,
+                timeout,
+            } => self.cards.send(op, command, timeout),
             Effect::StartTunnel { op } => self.start_tunnel(op),
             Effect::StopTunnel { op } => {
                 if let Some(running) = self.tunnel.take() {
@@ -224,7 +249,12 @@ impl Daemon {
     fn probe(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
         let beacons = self.settings.policy.beacons.clone();
         // The deadline is when the supervisor gives up on us; the policy says how long beacons may take.
-        let patience = self.settings.policy.timing.probe_timeout.min(deadline.since(now()));
+        let patience = self
+            .settings
+            .policy
+            .timing
+            .probe_timeout
+            .min(deadline.since(now()));
         let inputs = self.inputs.clone();
         let task = tokio::spawn(async move {
             let evidence = probe::evidence(beacons, links, patience).await;
@@ -239,7 +269,11 @@ impl Daemon {
             internal: self.settings.policy.internal.clone(),
             tun: TunConfig {
                 name: TunConfig::NAME.to_owned(),
-                addresses: self.settings.binding.as_ref().map_or_else(Vec::new, |binding| binding.addresses.clone()),
+                addresses: self
+                    .settings
+                    .binding
+                    .as_ref()
+                    .map_or_else(Vec::new, |binding| binding.addresses.clone()),
                 mtu: self.settings.policy.tunnel.mtu,
             },
         }
@@ -247,7 +281,10 @@ impl Daemon {
 
     fn status(&self) -> Status {
         let now = now();
-        let figures = self.tunnel.as_ref().map_or_else(Figures::default, |running| running.figures(now));
+        let figures = self
+            .tunnel
+            .as_ref()
+            .map_or_else(Figures::default, |running| running.figures(now));
         self.engine.status(figures, now)
     }
 
@@ -262,7 +299,9 @@ impl Daemon {
             monitor.seen = Some(status.clone());
             // A monitor that has gone would stay for ever on a quiet day.
             !monitor.answer.is_closed()
-                && changes.into_iter().all(|change| monitor.answer.send(Response::Change(change)))
+                && changes
+                    .into_iter()
+                    .all(|change| monitor.answer.send(Response::Change(change)))
         });
     }
 
@@ -277,7 +316,10 @@ impl Daemon {
         if let Some(running) = self.tunnel.take() {
             running.stop();
         }
-        drop(self.host.send((Op::from_number(0), self.host_config(HostMode::Closed))));
+        drop(
+            self.host
+                .send((Op::from_number(0), self.host_config(HostMode::Closed))),
+        );
         drop(self.host);
         let _ = tokio::time::timeout(Duration::from_secs(5), self.host_worker).await;
         self.cards.stop();

@@ -36,51 +36,104 @@ pub struct CallId(pub u64);
 pub enum Input {
     /// The operating system's links as they are now.
     LinksChanged(Vec<sup::Link>),
-    ProbeFinished { op: Op, evidence: Vec<sup::Evidence> },
+    ProbeFinished {
+        op: Op,
+        evidence: Vec<sup::Evidence>,
+    },
     Card(sluss_card::Event),
-    TunnelStarted { op: Op },
-    TunnelStartFailed { op: Op, why: sup::LossReason },
-    TunnelStopped { op: Op },
+    TunnelStarted {
+        op: Op,
+    },
+    TunnelStartFailed {
+        op: Op,
+        why: sup::LossReason,
+    },
+    TunnelStopped {
+        op: Op,
+    },
     /// From the tunnel that `op` started.
-    Tunnel { op: Op, event: sluss_tunnel::Event },
-    HostApplied { op: Op },
-    HostFailed { op: Op },
+    Tunnel {
+        op: Op,
+        event: sluss_tunnel::Event,
+    },
+    HostApplied {
+        op: Op,
+    },
+    HostFailed {
+        op: Op,
+    },
     Suspending,
     Resumed,
     /// A call that its caller may make.
-    Called { call: CallId, request: Request },
+    Called {
+        call: CallId,
+        request: Request,
+    },
     /// The engine's deadline has come.
     Tick,
 }
 
 /// What is to be done, in this order.
 pub enum Effect {
-    Probe { op: Op, links: Vec<sup::Link>, deadline: sup::Time },
-    CancelProbe { op: Op },
-    Card { op: sluss_card::Op, command: sluss_card::Command, timeout: Duration },
-    StartTunnel { op: Op },
-    StopTunnel { op: Op },
+    Probe {
+        op: Op,
+        links: Vec<sup::Link>,
+        deadline: sup::Time,
+    },
+    CancelProbe {
+        op: Op,
+    },
+    Card {
+        op: sluss_card::Op,
+        command: sluss_card::Command,
+        timeout: Duration,
+    },
+    StartTunnel {
+        op: Op,
+    },
+    StopTunnel {
+        op: Op,
+    },
     /// Clean up after the tunnel that `op` started, which has failed.
-    DiscardTunnel { op: Op },
+    DiscardTunnel {
+        op: Op,
+    },
     /// For the tunnel that runs, if one does.
     Tunnel(TunnelOrder),
-    ApplyHost { op: Op, mode: sup::HostMode },
-    Answer { call: CallId, response: Box<Response> },
+    ApplyHost {
+        op: Op,
+        mode: sup::HostMode,
+    },
+    Answer {
+        call: CallId,
+        response: Box<Response>,
+    },
     /// Answer with [`Engine::status`], or with what it explains.
-    Status { call: CallId },
-    Why { call: CallId },
+    Status {
+        call: CallId,
+    },
+    Why {
+        call: CallId,
+    },
     /// Answer with every change from now on.
-    Monitor { call: CallId },
+    Monitor {
+        call: CallId,
+    },
 }
 
 /// What a running tunnel is asked.
 pub enum TunnelOrder {
-    Dh { id: sluss_wg::DhId, result: Result<sluss_wg::SharedSecret, DhError> },
+    Dh {
+        id: sluss_wg::DhId,
+        result: Result<sluss_wg::SharedSecret, DhError>,
+    },
     /// Send something to the gateway now.
     Kick,
     ForgetKey,
     /// Write this down, ahead of its use.
-    ReserveStamp { up_to: sluss_wg::Tai64n },
+    ReserveStamp {
+        up_to: sluss_wg::Tai64n,
+    },
 }
 
 /// Policy, what the supervisor knows, and the questions that are open between the parts.
@@ -109,18 +162,30 @@ impl Engine {
     pub fn handle(&mut self, input: Input, now: sup::Time) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::LinksChanged(links) => self.step(sup::Event::LinksChanged(links), now, &mut effects),
+            Input::LinksChanged(links) => {
+                self.step(sup::Event::LinksChanged(links), now, &mut effects)
+            }
             Input::ProbeFinished { op, evidence } => {
-                self.step(sup::Event::ProbeFinished { op, evidence }, now, &mut effects);
+                self.step(
+                    sup::Event::ProbeFinished { op, evidence },
+                    now,
+                    &mut effects,
+                );
             }
             Input::Card(event) => self.card_event(event, now, &mut effects),
-            Input::TunnelStarted { op } => self.step(sup::Event::TunnelStarted { op }, now, &mut effects),
+            Input::TunnelStarted { op } => {
+                self.step(sup::Event::TunnelStarted { op }, now, &mut effects)
+            }
             Input::TunnelStartFailed { op, why } => {
                 self.step(sup::Event::TunnelStartFailed { op, why }, now, &mut effects);
             }
-            Input::TunnelStopped { op } => self.step(sup::Event::TunnelStopped { op }, now, &mut effects),
+            Input::TunnelStopped { op } => {
+                self.step(sup::Event::TunnelStopped { op }, now, &mut effects)
+            }
             Input::Tunnel { op, event } => self.tunnel_event(op, event, now, &mut effects),
-            Input::HostApplied { op } => self.step(sup::Event::HostApplied { op }, now, &mut effects),
+            Input::HostApplied { op } => {
+                self.step(sup::Event::HostApplied { op }, now, &mut effects)
+            }
             Input::HostFailed { op } => self.step(sup::Event::HostFailed { op }, now, &mut effects),
             Input::Suspending => self.step(sup::Event::Suspending, now, &mut effects),
             Input::Resumed => {
@@ -163,11 +228,22 @@ impl Engine {
 
     fn act(&mut self, action: Action, effects: &mut Vec<Effect>) {
         match action {
-            Action::Probe { op, links, deadline } => effects.push(Effect::Probe { op, links, deadline }),
+            Action::Probe {
+                op,
+                links,
+                deadline,
+            } => effects.push(Effect::Probe {
+                op,
+                links,
+                deadline,
+            }),
             Action::CancelProbe { op } => effects.push(Effect::CancelProbe { op }),
             // The question is the key's state: `sluss status` and `sluss monitor` show it, `sluss unlock` answers it.
             Action::AskPin { op: _ } | Action::CancelPin { op: _ } => {}
-            Action::VerifyPin { op, last_try_consented } => self.verify_pin(op, last_try_consented, effects),
+            Action::VerifyPin {
+                op,
+                last_try_consented,
+            } => self.verify_pin(op, last_try_consented, effects),
             Action::DiscardPin => self.discard_pin(effects),
             Action::LockCard => effects.push(self.cards.lock()),
             Action::ForgetKeys => {
@@ -181,11 +257,19 @@ impl Engine {
         }
     }
 
-    fn tunnel_event(&mut self, op: Op, event: sluss_tunnel::Event, now: sup::Time, effects: &mut Vec<Effect>) {
+    fn tunnel_event(
+        &mut self,
+        op: Op,
+        event: sluss_tunnel::Event,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         use sluss_tunnel::Event;
         match event {
             Event::DhWanted { id, with, deadline } => {
-                let timeout = deadline.elapsed_since_boot().saturating_sub(now.as_duration());
+                let timeout = deadline
+                    .elapsed_since_boot()
+                    .saturating_sub(now.as_duration());
                 effects.push(match self.state.key {
                     sup::Key::Unlocked(_) => self.cards.dh(id, with, timeout),
                     // Not asked: it would refuse, and some cards take long to say so. It is told again when unlocked.
@@ -196,18 +280,23 @@ impl Engine {
                     | sup::Key::Declined { .. }
                     | sup::Key::Withdrawn(_)
                     | sup::Key::Verifying { .. }
-                    | sup::Key::Blocked(_) => {
-                        Effect::Tunnel(TunnelOrder::Dh { id, result: Err(DhError::Unavailable) })
-                    }
+                    | sup::Key::Blocked(_) => Effect::Tunnel(TunnelOrder::Dh {
+                        id,
+                        result: Err(DhError::Unavailable),
+                    }),
                 });
             }
-            Event::StampReserved { up_to } => effects.push(Effect::Tunnel(TunnelOrder::ReserveStamp { up_to })),
+            Event::StampReserved { up_to } => {
+                effects.push(Effect::Tunnel(TunnelOrder::ReserveStamp { up_to }))
+            }
             Event::Peer(event) => self.peer_event(op, event, now, effects),
             Event::Failed(error) => {
                 info!(%error, "the tunnel failed");
                 let why = match error {
                     sluss_tunnel::Error::TunGone(_) => sup::LossReason::Device,
-                    sluss_tunnel::Error::Wait(_) | sluss_tunnel::Error::Thread(_) => sup::LossReason::Internal,
+                    sluss_tunnel::Error::Wait(_) | sluss_tunnel::Error::Thread(_) => {
+                        sup::LossReason::Internal
+                    }
                 };
                 effects.push(Effect::DiscardTunnel { op });
                 self.step(sup::Event::TunnelLost { op, why }, now, effects);
@@ -215,16 +304,30 @@ impl Engine {
         }
     }
 
-    fn peer_event(&mut self, op: Op, event: sluss_wg::Event, now: sup::Time, effects: &mut Vec<Effect>) {
+    fn peer_event(
+        &mut self,
+        op: Op,
+        event: sluss_wg::Event,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         use sluss_wg::Event;
         match event {
-            Event::SessionEstablished { .. } => self.step(sup::Event::SessionEstablished { op }, now, effects),
+            Event::SessionEstablished { .. } => {
+                self.step(sup::Event::SessionEstablished { op }, now, effects)
+            }
             Event::HandshakeUnanswered { attempts, .. } => {
-                self.step(sup::Event::HandshakeUnanswered { op, attempts }, now, effects);
+                self.step(
+                    sup::Event::HandshakeUnanswered { op, attempts },
+                    now,
+                    effects,
+                );
             }
             // The user still wants in: WireGuard would wait for the next packet, and a person sees a dead tunnel.
             Event::GaveUp { .. } => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
-            Event::EndpointChanged { endpoint, .. } => info!(%endpoint, "the gateway answers from another address"),
+            Event::EndpointChanged { endpoint, .. } => {
+                info!(%endpoint, "the gateway answers from another address")
+            }
             Event::Forgotten { .. } => {}
         }
     }

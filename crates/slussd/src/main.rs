@@ -31,7 +31,10 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    tracing_subscriber::fmt().with_env_filter(args.log).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(args.log)
+        .with_writer(std::io::stderr)
+        .init();
     match start(args.policy, args.state_dir, args.socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,9 +47,14 @@ fn main() -> ExitCode {
 fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result<()> {
     process::harden()?;
     let sources = files::read_policy(&policy).context("there is no policy to follow")?;
-    let named: Vec<(String, String)> =
-        sources.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();
-    let sources: Vec<Source<'_>> = named.iter().map(|(file, text)| Source { file, text }).collect();
+    let named: Vec<(String, String)> = sources
+        .into_iter()
+        .map(|(path, text)| (path.display().to_string(), text))
+        .collect();
+    let sources: Vec<Source<'_>> = named
+        .iter()
+        .map(|(file, text)| Source { file, text })
+        .collect();
     let settings = Settings {
         policy: Policy::parse(&sources).map_err(|errors| mistakes(&errors))?,
         policy_files: named.iter().map(|(file, _)| file.clone()).collect(),
@@ -70,7 +78,11 @@ fn binding(state_dir: &std::path::Path) -> anyhow::Result<Option<DeviceBinding>>
     }
     let text = Zeroizing::new(files::read_trusted(&path)?);
     let file = path.display().to_string();
-    let binding = DeviceBinding::parse(Source { file: &file, text: &text }).map_err(|errors| mistakes(&errors))?;
+    let binding = DeviceBinding::parse(Source {
+        file: &file,
+        text: &text,
+    })
+    .map_err(|errors| mistakes(&errors))?;
     Ok(Some(binding))
 }
 

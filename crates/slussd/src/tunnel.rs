@@ -7,7 +7,9 @@ use sluss_platform::{MARK, TunConfig, TunDevice, UdpSocket, clock, files, tunnel
 use sluss_policy::{DeviceBinding, Policy};
 use sluss_supervisor::{self as sup, LossReason, Op};
 use sluss_tunnel::{Command, Key, Tunnel};
-use sluss_wg::{Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time, Timing};
+use sluss_wg::{
+    Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time, Timing,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
@@ -42,15 +44,20 @@ impl Running {
         };
         let peer = PeerConfig {
             public_key: gateway,
-            preshared_key: binding.preshared_key.as_ref().map(|key| PresharedKey::new(*key.as_bytes())),
+            preshared_key: binding
+                .preshared_key
+                .as_ref()
+                .map(|key| PresharedKey::new(*key.as_bytes())),
             endpoint: policy.gateway.endpoints.first().copied(),
             allowed_ips: policy.internal.clone(),
             persistent_keepalive: policy.tunnel.keepalive,
         };
-        let parts = Device::new(config, vec![peer], Time::since_boot(clock::boottime())).map_err(|error| {
-            error!(%error, "the policy's gateway does not fit this laptop's card");
-            LossReason::Binding
-        })?;
+        let parts = Device::new(config, vec![peer], Time::since_boot(clock::boottime())).map_err(
+            |error| {
+                error!(%error, "the policy's gateway does not fit this laptop's card");
+                LossReason::Binding
+            },
+        )?;
         let peer = parts.0.peer(&gateway).ok_or(LossReason::Internal)?;
 
         let device = TunDevice::create(TunConfig::NAME, true).map_err(|error| {
@@ -72,7 +79,12 @@ impl Running {
             LossReason::Internal
         })?;
         tunnel.command(Command::Kick(peer));
-        Ok(Self { op, tunnel, gateway: peer, stamp })
+        Ok(Self {
+            op,
+            tunnel,
+            gateway: peer,
+            stamp,
+        })
     }
 
     /// What started it.

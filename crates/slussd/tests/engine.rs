@@ -43,7 +43,11 @@ struct Laptop {
 
 impl Laptop {
     fn with_policy(text: &str) -> Self {
-        let policy = Policy::parse(&[Source { file: "policy.toml", text }]).expect("the policy is right");
+        let policy = Policy::parse(&[Source {
+            file: "policy.toml",
+            text,
+        }])
+        .expect("the policy is right");
         Self {
             engine: Engine::new(policy, vec!["policy.toml".into()]),
             now: Duration::from_secs(1000),
@@ -104,7 +108,9 @@ impl Laptop {
                     }
                     Effect::Answer { call, response } => self.answers.push((call, *response)),
                     Effect::Status { call } | Effect::Why { call } | Effect::Monitor { call } => {
-                        let status = self.engine.status(Figures::default(), sup::Time::since_boot(self.now));
+                        let status = self
+                            .engine
+                            .status(Figures::default(), sup::Time::since_boot(self.now));
                         self.answers.push((call, Response::Status(status)));
                     }
                 }
@@ -116,7 +122,11 @@ impl Laptop {
         Evidence {
             link: link.id.clone(),
             beacon: "city hall".into(),
-            outcome: if self.beacon { Outcome::Proved } else { Outcome::NoAnswer },
+            outcome: if self.beacon {
+                Outcome::Proved
+            } else {
+                Outcome::NoAnswer
+            },
             at: sup::Time::since_boot(self.now),
         }
     }
@@ -124,7 +134,11 @@ impl Laptop {
     /// Lets time pass up to each deadline that lies within `span`.
     fn waits(&mut self, span: Duration) {
         let end = self.now + span;
-        while let Some(deadline) = self.engine.deadline().filter(|deadline| deadline.at.as_duration() <= end) {
+        while let Some(deadline) = self
+            .engine
+            .deadline()
+            .filter(|deadline| deadline.at.as_duration() <= end)
+        {
             self.now = deadline.at.as_duration();
             self.does(Input::Tick);
         }
@@ -133,7 +147,10 @@ impl Laptop {
 
     fn joins(&mut self, name: &str, address: &str, gateway: &str) {
         let link = Link {
-            id: LinkId { index: 2, name: name.into() },
+            id: LinkId {
+                index: 2,
+                name: name.into(),
+            },
             carrier: true,
             addresses: vec![address.parse().expect("a prefix")],
             gateways: vec![gateway.parse::<IpAddr>().expect("an address")],
@@ -151,11 +168,17 @@ impl Laptop {
 
     fn types(&mut self, pin: &str) -> CallId {
         let pin = Pin::new(Zeroizing::new(pin.as_bytes().to_vec())).expect("a PIN");
-        self.calls(Request::Unlock { pin, last_try: false })
+        self.calls(Request::Unlock {
+            pin,
+            last_try: false,
+        })
     }
 
     fn answer(&mut self, call: CallId) -> Option<Response> {
-        let at = self.answers.iter().position(|(answered, _)| *answered == call)?;
+        let at = self
+            .answers
+            .iter()
+            .position(|(answered, _)| *answered == call)?;
         Some(self.answers.remove(at).1)
     }
 
@@ -176,16 +199,23 @@ impl Laptop {
 
     fn gateway_answers(&mut self) {
         let (_, peer) = device();
-        self.peer(sluss_wg::Event::SessionEstablished { peer, role: sluss_wg::Role::Initiator });
+        self.peer(sluss_wg::Event::SessionEstablished {
+            peer,
+            role: sluss_wg::Role::Initiator,
+        });
     }
 
     fn peer(&mut self, event: sluss_wg::Event) {
         let op = self.tunnel.expect("a tunnel runs");
-        self.does(Input::Tunnel { op, event: sluss_tunnel::Event::Peer(event) });
+        self.does(Input::Tunnel {
+            op,
+            event: sluss_tunnel::Event::Peer(event),
+        });
     }
 
     fn status(&self) -> sluss_ipc::Status {
-        self.engine.status(Figures::default(), sup::Time::since_boot(self.now))
+        self.engine
+            .status(Figures::default(), sup::Time::since_boot(self.now))
     }
 }
 
@@ -220,7 +250,8 @@ fn device() -> (sluss_wg::Device, sluss_wg::PeerId) {
         allowed_ips: Vec::new(),
         persistent_keepalive: None,
     };
-    let (device, ..) = sluss_wg::Device::new(config, vec![peer], sluss_wg::Time::default()).expect("a device");
+    let (device, ..) =
+        sluss_wg::Device::new(config, vec![peer], sluss_wg::Time::default()).expect("a device");
     let peer = device.peer(&gateway).expect("the peer was added");
     (device, peer)
 }
@@ -235,7 +266,9 @@ fn dh_wanted() -> sluss_tunnel::Event {
     let mut out = Vec::new();
     device.handle(sluss_wg::Input::Kick(peer), now, &mut out);
     let wanted = out.into_iter().find_map(|output| match output {
-        sluss_wg::Output::Dh { id, with, deadline } => Some(sluss_tunnel::Event::DhWanted { id, with, deadline }),
+        sluss_wg::Output::Dh { id, with, deadline } => {
+            Some(sluss_tunnel::Event::DhWanted { id, with, deadline })
+        }
         sluss_wg::Output::Send { .. }
         | sluss_wg::Output::Outbound(_)
         | sluss_wg::Output::Inbound(_)
@@ -261,11 +294,18 @@ fn at_home_the_pin_opens_the_tunnel_and_the_pull_shuts_it() {
     assert_eq!(laptop.host, Some(HostMode::Tunnelled));
 
     laptop.orders.clear();
-    laptop.does(Input::Card(sluss_card::Event::Removed { reader: READER.into() }));
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: READER.into(),
+    }));
     assert!(laptop.tunnel.is_none());
     assert!(matches!(laptop.orders[..], [TunnelOrder::ForgetKey]));
     assert_eq!(laptop.host, Some(HostMode::Closed));
-    assert_eq!(laptop.status().tunnel, Tunnel::Down { reason: DownReason::NoCard });
+    assert_eq!(
+        laptop.status().tunnel,
+        Tunnel::Down {
+            reason: DownReason::NoCard
+        }
+    );
 }
 
 #[test]
@@ -277,7 +317,10 @@ fn in_the_office_nothing_opens_and_nobody_asks_for_a_pin() {
     let status = laptop.status();
     assert_eq!(
         status.location,
-        Location::Inside { link: Some("eth0".into()), beacon: Some("city hall".into()) }
+        Location::Inside {
+            link: Some("eth0".into()),
+            beacon: Some("city hall".into())
+        }
     );
     assert_eq!(status.key, Key::Locked);
     assert!(laptop.tunnel.is_none());
@@ -289,8 +332,16 @@ fn a_wrong_pin_is_told_with_the_tries_left_and_the_next_one_serves() {
     let mut laptop = Laptop::at_home_with_card();
     let call = laptop.types("000000");
     laptop.card_says(Err(sluss_card::Error::WrongPin { left: 2 }));
-    assert_eq!(laptop.answer(call), Some(Response::Refused(Refusal::WrongPin { tries_left: Some(2) })));
-    assert_eq!(laptop.status().card.and_then(|card| card.tries_left), Some(2));
+    assert_eq!(
+        laptop.answer(call),
+        Some(Response::Refused(Refusal::WrongPin {
+            tries_left: Some(2)
+        }))
+    );
+    assert_eq!(
+        laptop.status().card.and_then(|card| card.tries_left),
+        Some(2)
+    );
     assert!(laptop.card.is_empty(), "a wrong PIN is never tried again");
 
     let call = laptop.types("123456");
@@ -303,7 +354,10 @@ fn a_wrong_pin_is_told_with_the_tries_left_and_the_next_one_serves() {
 fn a_pin_without_a_card_is_refused_and_reaches_no_card() {
     let mut laptop = Laptop::with_policy(POLICY);
     let call = laptop.types("123456");
-    assert_eq!(laptop.answer(call), Some(Response::Refused(Refusal::NoCard)));
+    assert_eq!(
+        laptop.answer(call),
+        Some(Response::Refused(Refusal::NoCard))
+    );
     assert!(laptop.card.is_empty());
 }
 
@@ -312,7 +366,10 @@ fn two_pins_at_once_make_one_try() {
     let mut laptop = Laptop::at_home_with_card();
     let first = laptop.types("123456");
     let second = laptop.types("123456");
-    assert_eq!(laptop.answer(second), Some(Response::Refused(Refusal::Busy)));
+    assert_eq!(
+        laptop.answer(second),
+        Some(Response::Refused(Refusal::Busy))
+    );
     assert_eq!(laptop.card.len(), 1);
     laptop.card_accepts();
     assert_eq!(laptop.answer(first), Some(Response::Done));
@@ -322,65 +379,124 @@ fn two_pins_at_once_make_one_try() {
 fn the_handshake_is_computed_by_the_card() {
     let mut laptop = Laptop::connected();
     let op = laptop.tunnel.expect("up");
-    laptop.does(Input::Tunnel { op, event: dh_wanted() });
+    laptop.does(Input::Tunnel {
+        op,
+        event: dh_wanted(),
+    });
     let (asked, command) = laptop.asked_of_card();
-    let Command::Dh { with } = command else { panic!("a Diffie-Hellman was wanted") };
-    assert_eq!(PublicKey(with), SoftwareKey::new([7; 32]).public(), "the first is with the gateway's own key");
+    let Command::Dh { with } = command else {
+        panic!("a Diffie-Hellman was wanted")
+    };
+    assert_eq!(
+        PublicKey(with),
+        SoftwareKey::new([7; 32]).public(),
+        "the first is with the gateway's own key"
+    );
 
     laptop.orders.clear();
-    laptop.does(Input::Card(sluss_card::Event::Dh { op: asked, result: Err(sluss_card::Error::Timeout) }));
-    assert!(matches!(laptop.orders[..], [TunnelOrder::Dh { result: Err(DhError::Unavailable), .. }]));
+    laptop.does(Input::Card(sluss_card::Event::Dh {
+        op: asked,
+        result: Err(sluss_card::Error::Timeout),
+    }));
+    assert!(matches!(
+        laptop.orders[..],
+        [TunnelOrder::Dh {
+            result: Err(DhError::Unavailable),
+            ..
+        }]
+    ));
 }
 
 #[test]
 fn a_card_that_another_program_reset_is_not_asked_and_the_tunnel_lives_on() {
     let mut laptop = Laptop::connected();
-    laptop.does(Input::Card(sluss_card::Event::Locked { reader: READER.into() }));
+    laptop.does(Input::Card(sluss_card::Event::Locked {
+        reader: READER.into(),
+    }));
     assert_eq!(laptop.status().key, Key::AwaitingPin);
     assert_eq!(laptop.status().tunnel, Tunnel::Up);
 
     laptop.orders.clear();
     let op = laptop.tunnel.expect("up");
-    laptop.does(Input::Tunnel { op, event: dh_wanted() });
+    laptop.does(Input::Tunnel {
+        op,
+        event: dh_wanted(),
+    });
     assert!(laptop.card.is_empty(), "a locked card is not asked");
-    assert!(matches!(laptop.orders[..], [TunnelOrder::Dh { result: Err(DhError::Unavailable), .. }]));
+    assert!(matches!(
+        laptop.orders[..],
+        [TunnelOrder::Dh {
+            result: Err(DhError::Unavailable),
+            ..
+        }]
+    ));
 
     laptop.orders.clear();
     laptop.types("123456");
     laptop.card_accepts();
-    assert!(matches!(laptop.orders[..], [TunnelOrder::Kick]), "the handshake goes on at once");
+    assert!(
+        matches!(laptop.orders[..], [TunnelOrder::Kick]),
+        "the handshake goes on at once"
+    );
 }
 
 #[test]
 fn what_a_pulled_card_still_answers_is_for_nobody() {
     let mut laptop = Laptop::connected();
     let op = laptop.tunnel.expect("up");
-    laptop.does(Input::Tunnel { op, event: dh_wanted() });
+    laptop.does(Input::Tunnel {
+        op,
+        event: dh_wanted(),
+    });
     let (asked, _) = laptop.asked_of_card();
-    laptop.does(Input::Card(sluss_card::Event::Removed { reader: READER.into() }));
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: READER.into(),
+    }));
     laptop.orders.clear();
-    laptop.does(Input::Card(sluss_card::Event::Dh { op: asked, result: Err(sluss_card::Error::Gone) }));
+    laptop.does(Input::Card(sluss_card::Event::Dh {
+        op: asked,
+        result: Err(sluss_card::Error::Gone),
+    }));
     assert!(laptop.orders.is_empty());
 }
 
 #[test]
 fn a_second_card_that_cannot_serve_takes_nothing_from_the_first() {
     let mut laptop = Laptop::connected();
-    let other = sluss_card::Error::OtherCard { serial: "0006:00000001".into() };
-    laptop.does(Input::Card(sluss_card::Event::Unusable { reader: "Reader 00 01".into(), reason: other }));
+    let other = sluss_card::Error::OtherCard {
+        serial: "0006:00000001".into(),
+    };
+    laptop.does(Input::Card(sluss_card::Event::Unusable {
+        reader: "Reader 00 01".into(),
+        reason: other,
+    }));
     assert_eq!(laptop.status().tunnel, Tunnel::Up);
-    laptop.does(Input::Card(sluss_card::Event::Removed { reader: "Reader 00 01".into() }));
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: "Reader 00 01".into(),
+    }));
     assert_eq!(laptop.status().tunnel, Tunnel::Up);
 }
 
 #[test]
 fn a_pulled_card_beside_an_unusable_one_names_what_is_left() {
     let mut laptop = Laptop::connected();
-    let other = sluss_card::Error::OtherCard { serial: "0006:00000001".into() };
-    laptop.does(Input::Card(sluss_card::Event::Unusable { reader: "Reader 00 01".into(), reason: other }));
-    laptop.does(Input::Card(sluss_card::Event::Removed { reader: READER.into() }));
+    let other = sluss_card::Error::OtherCard {
+        serial: "0006:00000001".into(),
+    };
+    laptop.does(Input::Card(sluss_card::Event::Unusable {
+        reader: "Reader 00 01".into(),
+        reason: other,
+    }));
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: READER.into(),
+    }));
     assert!(laptop.tunnel.is_none());
-    assert_eq!(laptop.status().key, Key::Unusable { fault: sluss_ipc::CardFault::OtherCard });
+    assert_eq!(
+        laptop.status().key,
+        Key::Unusable {
+            fault: sluss_ipc::CardFault::OtherCard
+        }
+    );
 }
 
 #[test]
@@ -389,14 +505,22 @@ fn down_holds_until_up_and_only_where_policy_allows() {
     let call = laptop.calls(Request::Down);
     assert_eq!(laptop.answer(call), Some(Response::Done));
     assert!(laptop.tunnel.is_none());
-    assert_eq!(laptop.status().tunnel, Tunnel::Down { reason: DownReason::StoppedByUser });
+    assert_eq!(
+        laptop.status().tunnel,
+        Tunnel::Down {
+            reason: DownReason::StoppedByUser
+        }
+    );
     assert_eq!(laptop.host, Some(HostMode::Closed), "down opens nothing");
     laptop.calls(Request::Up);
     assert!(laptop.tunnel.is_some());
 
     let mut laptop = Laptop::with_policy(&format!("{POLICY}\n[user]\nmay_disconnect = false\n"));
     let call = laptop.calls(Request::Down);
-    assert_eq!(laptop.answer(call), Some(Response::Refused(Refusal::ByPolicy)));
+    assert_eq!(
+        laptop.answer(call),
+        Some(Response::Refused(Refusal::ByPolicy))
+    );
 }
 
 #[test]
@@ -436,9 +560,26 @@ fn after_sleep_a_card_that_lost_power_is_asked_for_its_pin_again() {
         tries_left: 3,
         verified: false,
     };
-    laptop.does(Input::Card(sluss_card::Event::Refreshed { op, result: Ok(card) }));
+    laptop.does(Input::Card(sluss_card::Event::Refreshed {
+        op,
+        result: Ok(card),
+    }));
     laptop.waits(Duration::from_secs(3));
     assert_eq!(laptop.status().key, Key::AwaitingPin);
+
+    // Yesterday's session is worth nothing, and nobody is told that it is.
+    let traffic = sluss_ipc::Traffic {
+        handshake_age_ms: Some(8 * 3_600_000),
+        ..Default::default()
+    };
+    let figures = Figures {
+        traffic: Some(traffic),
+        endpoint: None,
+    };
+    let status = laptop
+        .engine
+        .status(figures, sup::Time::since_boot(laptop.now));
+    assert_eq!(status.tunnel, Tunnel::Starting);
 }
 
 #[test]

@@ -15,7 +15,13 @@ pub(super) struct Unlocking {
 }
 
 impl Engine {
-    pub(super) fn called(&mut self, call: CallId, request: Request, now: sup::Time, effects: &mut Vec<Effect>) {
+    pub(super) fn called(
+        &mut self,
+        call: CallId,
+        request: Request,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         let response = match request {
             Request::Status => return effects.push(Effect::Status { call }),
             Request::Why => return effects.push(Effect::Why { call }),
@@ -26,7 +32,9 @@ impl Engine {
                 self.step(sup::Event::UserUp, now, effects);
                 Response::Done
             }
-            Request::Down if !self.policy.user.may_disconnect => Response::Refused(Refusal::ByPolicy),
+            Request::Down if !self.policy.user.may_disconnect => {
+                Response::Refused(Refusal::ByPolicy)
+            }
             Request::Down => {
                 self.step(sup::Event::UserDown, now, effects);
                 Response::Done
@@ -35,12 +43,21 @@ impl Engine {
                 self.step(sup::Event::LockRequested, now, effects);
                 Response::Done
             }
-            Request::Unlock { pin, last_try } => return self.unlock(call, &pin, last_try, now, effects),
+            Request::Unlock { pin, last_try } => {
+                return self.unlock(call, &pin, last_try, now, effects);
+            }
         };
         effects.push(answer(call, response));
     }
 
-    fn unlock(&mut self, call: CallId, pin: &sluss_ipc::Pin, last_try: bool, now: sup::Time, effects: &mut Vec<Effect>) {
+    fn unlock(
+        &mut self,
+        call: CallId,
+        pin: &sluss_ipc::Pin,
+        last_try: bool,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.unlocking.is_some() {
             effects.push(answer(call, Response::Refused(Refusal::Busy)));
             return;
@@ -53,16 +70,37 @@ impl Engine {
             effects.push(answer(call, Response::Refused(Refusal::PinFormat)));
             return;
         };
-        self.unlocking = Some(Unlocking { call, pin: Some(pin) });
-        self.step(sup::Event::PinOffered { last_try_consented: last_try }, now, effects);
+        self.unlocking = Some(Unlocking {
+            call,
+            pin: Some(pin),
+        });
+        self.step(
+            sup::Event::PinOffered {
+                last_try_consented: last_try,
+            },
+            now,
+            effects,
+        );
     }
 
-    pub(super) fn verify_pin(&mut self, op: sup::Op, last_try_consented: bool, effects: &mut Vec<Effect>) {
-        let pin = self.unlocking.as_mut().and_then(|unlocking| unlocking.pin.take());
+    pub(super) fn verify_pin(
+        &mut self,
+        op: sup::Op,
+        last_try_consented: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let pin = self
+            .unlocking
+            .as_mut()
+            .and_then(|unlocking| unlocking.pin.take());
         let (Some(pin), Some(card)) = (pin, self.state.key.card()) else {
             return;
         };
-        let command = Command::Verify { serial: card.serial.clone(), pin, last_try_consented };
+        let command = Command::Verify {
+            serial: card.serial.clone(),
+            pin,
+            last_try_consented,
+        };
         effects.push(self.cards.verify(op, command, VERIFY_TIMEOUT));
     }
 
@@ -73,7 +111,9 @@ impl Engine {
         };
         let refusal = match &self.state.key {
             sup::Key::Absent => Refusal::NoCard,
-            sup::Key::Unusable(fault) => Refusal::CardUnusable { fault: report::card_fault(*fault) },
+            sup::Key::Unusable(fault) => Refusal::CardUnusable {
+                fault: report::card_fault(*fault),
+            },
             sup::Key::Blocked(_) => Refusal::PinBlocked,
             sup::Key::Locked(_)
             | sup::Key::AwaitingPin { .. }
@@ -98,12 +138,17 @@ impl Engine {
 }
 
 fn answer(call: CallId, response: Response) -> Effect {
-    Effect::Answer { call, response: Box::new(response) }
+    Effect::Answer {
+        call,
+        response: Box::new(response),
+    }
 }
 
 fn refusal(error: &Error) -> Refusal {
     match error {
-        Error::WrongPin { left } => Refusal::WrongPin { tries_left: Some(*left) },
+        Error::WrongPin { left } => Refusal::WrongPin {
+            tries_left: Some(*left),
+        },
         Error::OneTryLeft => Refusal::LastTry,
         Error::Blocked => Refusal::PinBlocked,
         Error::PinLength { .. } => Refusal::PinFormat,

@@ -63,7 +63,11 @@ impl CardDesk {
         self.last += 1;
         let op = sluss_card::Op(self.last);
         self.asked.insert(op, asked);
-        Effect::Card { op, command, timeout }
+        Effect::Card {
+            op,
+            command,
+            timeout,
+        }
     }
 }
 
@@ -101,7 +105,13 @@ impl Engine {
                 self.cards.asked.remove(&op);
                 // Failures come as events of their own.
                 if let Ok(card) = result {
-                    self.step(sup::Event::TriesCounted { tries_left: card.tries_left }, now, effects);
+                    self.step(
+                        sup::Event::TriesCounted {
+                            tries_left: card.tries_left,
+                        },
+                        now,
+                        effects,
+                    );
                     if !card.verified {
                         self.step(sup::Event::CardLocked, now, effects);
                     }
@@ -110,7 +120,13 @@ impl Engine {
         }
     }
 
-    fn unusable(&mut self, reader: String, reason: &Error, now: sup::Time, effects: &mut Vec<Effect>) {
+    fn unusable(
+        &mut self,
+        reader: String,
+        reason: &Error,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         let fault = fault(reason);
         let served = self.serves(&reader);
         if served {
@@ -138,10 +154,19 @@ impl Engine {
     }
 
     fn serves(&self, reader: &str) -> bool {
-        self.cards.inserted.as_ref().is_some_and(|(served, _)| served == reader)
+        self.cards
+            .inserted
+            .as_ref()
+            .is_some_and(|(served, _)| served == reader)
     }
 
-    fn verified(&mut self, op: sup::Op, result: Result<(), Error>, now: sup::Time, effects: &mut Vec<Effect>) {
+    fn verified(
+        &mut self,
+        op: sup::Op,
+        result: Result<(), Error>,
+        now: sup::Time,
+        effects: &mut Vec<Effect>,
+    ) {
         let check = match &result {
             Ok(()) => PinCheck::Accepted,
             Err(Error::WrongPin { left }) => PinCheck::Wrong { tries_left: *left },

@@ -24,14 +24,15 @@ impl Engine {
             schema: ipc::SCHEMA,
             location: location(state),
             location_age_ms: match state.location {
-                sup::Location::Inside(sup::Verified { since, .. }) | sup::Location::Outside { since, .. } => Some(age(since)),
+                sup::Location::Inside(sup::Verified { since, .. })
+                | sup::Location::Outside { since, .. } => Some(age(since)),
                 sup::Location::Offline
                 | sup::Location::Asleep { .. }
                 | sup::Location::Settling { .. }
                 | sup::Location::Probing { .. } => None,
             },
             key: self.key(),
-            tunnel: tunnel(state),
+            tunnel: tunnel(state, figures),
             intent: match state.intent {
                 sup::Intent::Automatic => ipc::Intent::Automatic,
                 sup::Intent::Stopped => ipc::Intent::Stopped,
@@ -40,12 +41,16 @@ impl Engine {
             gateway: Some(gateway(&self.policy, figures)),
             card: self.card(),
             traffic: figures.traffic,
-            evidence: state.evidence.iter().map(|evidence| ipc::Evidence {
-                link: evidence.link.name.clone(),
-                beacon: evidence.beacon.clone(),
-                outcome: outcome(evidence.outcome),
-                age_ms: age(evidence.at),
-            }).collect(),
+            evidence: state
+                .evidence
+                .iter()
+                .map(|evidence| ipc::Evidence {
+                    link: evidence.link.name.clone(),
+                    beacon: evidence.beacon.clone(),
+                    outcome: outcome(evidence.outcome),
+                    age_ms: age(evidence.at),
+                })
+                .collect(),
             deadline: state.deadline().map(|deadline| ipc::Deadline {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
@@ -57,22 +62,41 @@ impl Engine {
 
     /// Readers and cards: what `sluss card` shows.
     pub(super) fn card_report(&self) -> ipc::CardReport {
-        let usable = self.cards.inserted.as_ref().map(|(reader, card)| ipc::Reader {
-            name: reader.clone(),
-            card: ipc::ReaderCard::Usable {
-                kind: match card.kind {
-                    sluss_card::CardKind::OpenPgp => "OpenPGP".to_owned(),
+        let usable = self
+            .cards
+            .inserted
+            .as_ref()
+            .map(|(reader, card)| ipc::Reader {
+                name: reader.clone(),
+                card: ipc::ReaderCard::Usable {
+                    kind: match card.kind {
+                        sluss_card::CardKind::OpenPgp => "OpenPGP".to_owned(),
+                    },
+                    serial: card.serial.clone(),
+                    public_key: BASE64.encode(card.public_key),
+                    tries_left: Some(
+                        self.state
+                            .key
+                            .card()
+                            .map_or(card.tries_left, |card| card.tries_left),
+                    ),
                 },
-                serial: card.serial.clone(),
-                public_key: BASE64.encode(card.public_key),
-                tries_left: Some(self.state.key.card().map_or(card.tries_left, |card| card.tries_left)),
-            },
-        });
-        let unusable = self.cards.unusable.iter().map(|(reader, fault)| ipc::Reader {
-            name: reader.clone(),
-            card: ipc::ReaderCard::Unusable { fault: card_fault(*fault) },
-        });
-        ipc::CardReport { schema: ipc::SCHEMA, key: self.key(), readers: usable.into_iter().chain(unusable).collect() }
+            });
+        let unusable = self
+            .cards
+            .unusable
+            .iter()
+            .map(|(reader, fault)| ipc::Reader {
+                name: reader.clone(),
+                card: ipc::ReaderCard::Unusable {
+                    fault: card_fault(*fault),
+                },
+            });
+        ipc::CardReport {
+            schema: ipc::SCHEMA,
+            key: self.key(),
+            readers: usable.into_iter().chain(unusable).collect(),
+        }
     }
 
     pub(super) fn policy_report(&self) -> ipc::PolicyReport {
@@ -84,9 +108,19 @@ impl Engine {
             endpoints: policy.gateway.endpoints.clone(),
             public_key: policy.gateway.public_key.to_string(),
             internal_prefixes: policy.internal.iter().map(ToString::to_string).collect(),
-            beacons: policy.beacons.iter().map(|beacon| ipc::Beacon { name: beacon.name.clone(), address: beacon.address }).collect(),
+            beacons: policy
+                .beacons
+                .iter()
+                .map(|beacon| ipc::Beacon {
+                    name: beacon.name.clone(),
+                    address: beacon.address,
+                })
+                .collect(),
             mtu: policy.tunnel.mtu,
-            keepalive_s: policy.tunnel.keepalive.map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
+            keepalive_s: policy
+                .tunnel
+                .keepalive
+                .map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
             may_disconnect: policy.user.may_disconnect,
         }
     }
@@ -95,7 +129,9 @@ impl Engine {
         match &self.state.key {
             sup::Key::Absent if !self.cards.service => ipc::Key::NoService,
             sup::Key::Absent => ipc::Key::Absent,
-            sup::Key::Unusable(fault) => ipc::Key::Unusable { fault: card_fault(*fault) },
+            sup::Key::Unusable(fault) => ipc::Key::Unusable {
+                fault: card_fault(*fault),
+            },
             sup::Key::Locked(_) => ipc::Key::Locked,
             sup::Key::AwaitingPin { .. } => ipc::Key::AwaitingPin,
             sup::Key::Declined { .. } => ipc::Key::Declined,
@@ -109,7 +145,11 @@ impl Engine {
     fn card(&self) -> Option<ipc::Card> {
         let card = self.state.key.card()?;
         let (reader, _) = self.cards.inserted.as_ref()?;
-        Some(ipc::Card { reader: reader.clone(), serial: card.serial.clone(), tries_left: Some(card.tries_left) })
+        Some(ipc::Card {
+            reader: reader.clone(),
+            serial: card.serial.clone(),
+            tries_left: Some(card.tries_left),
+        })
     }
 }
 
@@ -124,7 +164,9 @@ fn location(state: &sup::State) -> ipc::Location {
             beacon: state
                 .evidence
                 .iter()
-                .find(|evidence| evidence.link == link.id && evidence.outcome == sup::Outcome::Proved)
+                .find(|evidence| {
+                    evidence.link == link.id && evidence.outcome == sup::Outcome::Proved
+                })
                 .map(|evidence| evidence.beacon.clone()),
         },
         sup::Location::Outside { why, .. } => ipc::Location::Outside {
@@ -134,18 +176,45 @@ fn location(state: &sup::State) -> ipc::Location {
                 sup::OutsideReason::NotConfirmed => ipc::OutsideReason::NotConfirmed,
                 sup::OutsideReason::ProbeOverdue => ipc::OutsideReason::ProbeOverdue,
             },
-            links: state.links.iter().filter(|link| link.usable()).map(|link| link.id.name.clone()).collect(),
+            links: state
+                .links
+                .iter()
+                .filter(|link| link.usable())
+                .map(|link| link.id.name.clone())
+                .collect(),
         },
     }
 }
 
-fn tunnel(state: &sup::State) -> ipc::Tunnel {
+fn tunnel(state: &sup::State, figures: Figures) -> ipc::Tunnel {
     match &state.tunnel {
-        sup::Tunnel::Down { retry } => ipc::Tunnel::Down { reason: down_reason(state, *retry) },
-        sup::Tunnel::Starting { .. } | sup::Tunnel::Up { session: sup::Session::Awaited { .. }, .. } => ipc::Tunnel::Starting,
-        sup::Tunnel::Up { session: sup::Session::Established, .. } => ipc::Tunnel::Up,
+        sup::Tunnel::Down { retry } => ipc::Tunnel::Down {
+            reason: down_reason(state, *retry),
+        },
+        sup::Tunnel::Starting { .. }
+        | sup::Tunnel::Up {
+            session: sup::Session::Awaited { .. },
+            ..
+        } => ipc::Tunnel::Starting,
+        sup::Tunnel::Up {
+            session: sup::Session::Established,
+            ..
+        } if spent(state, figures) => ipc::Tunnel::Starting,
+        sup::Tunnel::Up {
+            session: sup::Session::Established,
+            ..
+        } => ipc::Tunnel::Up,
         sup::Tunnel::Stopping { .. } => ipc::Tunnel::Stopping,
     }
+}
+
+/// Whether the last session may no longer be used and the card, which would have to make the next, does not answer: as after
+/// a night's sleep.
+fn spent(state: &sup::State, figures: Figures) -> bool {
+    let answers = matches!(state.key, sup::Key::Unlocked(_));
+    let reject_after = millis(sluss_wg::Timing::default().reject_after);
+    let age = figures.traffic.and_then(|traffic| traffic.handshake_age_ms);
+    !answers && age.is_some_and(|age| age >= reject_after)
 }
 
 /// Why nothing is up, in the order in which a person would want to know.
@@ -156,7 +225,9 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
     match &state.location {
         sup::Location::Inside(_) => return ipc::DownReason::NotNeeded,
         sup::Location::Offline | sup::Location::Asleep { .. } => return ipc::DownReason::NoNetwork,
-        sup::Location::Settling { .. } | sup::Location::Probing { .. } => return ipc::DownReason::Deciding,
+        sup::Location::Settling { .. } | sup::Location::Probing { .. } => {
+            return ipc::DownReason::Deciding;
+        }
         sup::Location::Outside { .. } => {}
     }
     match &state.key {
@@ -182,16 +253,24 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
 fn host(host: &sup::Host) -> ipc::Host {
     match host {
         sup::Host::Unknown => ipc::Host::Unknown,
-        sup::Host::Applying { mode, .. } => ipc::Host::Applying { mode: host_mode(mode) },
-        sup::Host::Applied(mode) => ipc::Host::Applied { mode: host_mode(mode) },
-        sup::Host::Failed { mode, .. } => ipc::Host::Failed { mode: host_mode(mode) },
+        sup::Host::Applying { mode, .. } => ipc::Host::Applying {
+            mode: host_mode(mode),
+        },
+        sup::Host::Applied(mode) => ipc::Host::Applied {
+            mode: host_mode(mode),
+        },
+        sup::Host::Failed { mode, .. } => ipc::Host::Failed {
+            mode: host_mode(mode),
+        },
     }
 }
 
 fn host_mode(mode: &sup::HostMode) -> ipc::HostMode {
     match mode {
         sup::HostMode::Closed => ipc::HostMode::Closed,
-        sup::HostMode::Inside { link } => ipc::HostMode::Inside { link: Some(link.id.name.clone()) },
+        sup::HostMode::Inside { link } => ipc::HostMode::Inside {
+            link: Some(link.id.name.clone()),
+        },
         sup::HostMode::Tunnelled => ipc::HostMode::Tunnelled,
     }
 }
@@ -207,7 +286,10 @@ fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
 fn warnings(state: &sup::State) -> Vec<ipc::Warning> {
     let silent = matches!(
         state.tunnel,
-        sup::Tunnel::Up { session: sup::Session::Awaited { attempts: 1.. }, .. }
+        sup::Tunnel::Up {
+            session: sup::Session::Awaited { attempts: 1.. },
+            ..
+        }
     );
     let not_applied = matches!(state.host, sup::Host::Failed { .. });
     [
