@@ -44,13 +44,17 @@ impl Control {
                 self.udp.path_changed();
                 Input::Kick(peer)
             }
-            Command::ForgetKey => Input::ForgetKey,
+            Command::ForgetKey => {
+                self.key = Key::Held;
+                Input::ForgetKey
+            }
         };
         self.handle(input, now, inbound);
     }
 
     /// One turn of the device. Its letters to `inbound` are delivered before this returns.
     pub(crate) fn handle(&mut self, input: Input<'_>, now: Now, inbound: &mut Inbound) {
+        let wipes = matches!(input, Input::ForgetKey | Input::RemovePeer(_));
         let mut outputs = std::mem::take(&mut self.outputs);
         match &self.key {
             Key::Software(key) => self.device.handle_with(key, input, now, &mut outputs),
@@ -62,6 +66,7 @@ impl Control {
                 Output::Dh { id, with, deadline } => {
                     (self.events)(Event::DhWanted { id, with, deadline })
                 }
+                Output::Outbound(update) if wipes => self.updates.post_urgent(update),
                 Output::Outbound(update) => self.updates.post(update),
                 Output::Inbound(update) => inbound.apply(update),
                 Output::PersistStamp { up_to } => (self.events)(Event::StampReserved { up_to }),
@@ -106,7 +111,7 @@ impl Control {
             .is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
         {
             let until = self.clock.boottime() + PATIENCE;
-            // An early wake is as good as a full wait: what it was for is looked at in this very turn or the next.
+            // Waking early is fine, and a host that cannot wait says so again when there is nothing to do.
             let _ = self.waiter.wait(Readiness::UdpWritable, Some(until));
             sent = self.udp.send(to, datagram, datagram.len());
         }

@@ -12,7 +12,7 @@ use crate::control::Control;
 use crate::frame::HEADER_LEN;
 use crate::mailbox::Mailbox;
 use crate::tunnel::{Command, Counters, Event};
-use crate::{Error, Received, Tun};
+use crate::{Error, Received, Tun, Udp};
 
 /// Messages that one system call may bring. Each is one datagram, or many that the kernel has joined.
 const MESSAGES: usize = 16;
@@ -46,22 +46,28 @@ impl InboundThread {
     }
 
     fn turns(&mut self) -> Result<(), Error> {
-        let mut buffers = [(); MESSAGES].map(|()| vec![0; MAX_MESSAGE].into_boxed_slice());
+        let mut batch = Batch::new();
         let mut orders = Vec::new();
         let mut notices = Vec::new();
         while !self.mailbox.is_closed() {
+            batch.receive(&*self.control.udp);
+            // After the datagrams came, so that none is taken for younger than its key allows.
             let now = self.control.now();
             self.mailbox.take(&mut orders);
             for order in orders.drain(..) {
                 self.obey(order, now)?;
             }
-            let messages = self.receive(&mut buffers, now, &mut notices);
+            for (from, datagram) in batch.datagrams() {
+                self.open(from, datagram, now, &mut notices);
+            }
+            self.delivery.flush();
             for notice in notices.drain(..) {
                 self.control
                     .handle(Input::Notice(notice), now, &mut self.inbound);
             }
             self.control.tick(now, &mut self.inbound);
-            if messages == 0 {
+            // A wake for a letter may have ended a wait for the socket: then it is not coming again.
+            if batch.is_empty() && self.mailbox.is_quiet() {
                 self.control.sleep()?;
             }
         }
@@ -80,32 +86,6 @@ impl InboundThread {
             Order::Failed(error) => return Err(error),
         }
         Ok(())
-    }
-
-    /// Takes what lies in the socket, opens it, and delivers it. Returns how many messages there were.
-    fn receive(
-        &mut self,
-        buffers: &mut [Box<[u8]>; MESSAGES],
-        now: Now,
-        notices: &mut Vec<Notice>,
-    ) -> usize {
-        let mut received = [Received::default(); MESSAGES];
-        let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
-        // An error is about one datagram, or says that there is none.
-        let count = self
-            .control
-            .udp
-            .recv(&mut slices, &mut received)
-            .unwrap_or(0);
-        for (buffer, run) in buffers.iter_mut().zip(&received[..count]) {
-            for datagram in buffer[..run.length].chunks_mut(run.stride.max(1)) {
-                self.open(run.from, datagram, now, notices);
-            }
-        }
-        if count > 0 {
-            self.delivery.flush();
-        }
-        count
     }
 
     fn open(&mut self, from: SocketAddr, datagram: &mut [u8], now: Now, notices: &mut Vec<Notice>) {
@@ -127,6 +107,44 @@ impl InboundThread {
                 .push(&mut datagram[packet.start - HEADER_LEN..packet.end]),
             Err(_) => self.control.counters.refused.add(1),
         }
+    }
+}
+
+/// What one system call brought.
+struct Batch {
+    buffers: [Box<[u8]>; MESSAGES],
+    received: [Received; MESSAGES],
+    count: usize,
+}
+
+impl Batch {
+    fn new() -> Batch {
+        Batch {
+            buffers: [(); MESSAGES].map(|()| vec![0; MAX_MESSAGE].into_boxed_slice()),
+            received: [Received::default(); MESSAGES],
+            count: 0,
+        }
+    }
+
+    fn receive(&mut self, udp: &dyn Udp) {
+        let mut slices = self
+            .buffers
+            .each_mut()
+            .map(|buffer| IoSliceMut::new(buffer));
+        // An error is about one datagram, or says that there is none.
+        self.count = udp.recv(&mut slices, &mut self.received).unwrap_or(0);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let messages = self.buffers.iter_mut().zip(&self.received).take(self.count);
+        messages.flat_map(|(buffer, run)| {
+            let datagrams = buffer[..run.length].chunks_mut(run.stride.max(1));
+            datagrams.map(|datagram| (run.from, datagram))
+        })
     }
 }
 

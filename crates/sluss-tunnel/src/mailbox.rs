@@ -9,6 +9,8 @@ use crate::Waker;
 /// Where one thread finds what others have to tell it.
 pub(crate) struct Mailbox<T> {
     arrived: AtomicBool,
+    /// One of the letters that have arrived cannot wait for a network that is stuck.
+    urgent: AtomicBool,
     closed: AtomicBool,
     letters: Mutex<Vec<T>>,
     reader: Arc<dyn Waker>,
@@ -18,6 +20,7 @@ impl<T> Mailbox<T> {
     pub(crate) fn new(reader: Arc<dyn Waker>) -> Mailbox<T> {
         Mailbox {
             arrived: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             letters: Mutex::default(),
             reader,
@@ -33,14 +36,27 @@ impl<T> Mailbox<T> {
         self.reader.wake();
     }
 
+    /// Leaves a letter for which the reader drops what it has not sent yet.
+    pub(crate) fn post_urgent(&self, letter: T) {
+        let mut letters = self.lock();
+        letters.push(letter);
+        self.arrived.store(true, Ordering::Release);
+        self.urgent.store(true, Ordering::Release);
+        drop(letters);
+        self.reader.wake();
+    }
+
     /// Swaps all letters, in the order in which they came, for the empty `into`. Costs one load if there are none.
-    pub(crate) fn take(&self, into: &mut Vec<T>) {
+    /// Says whether one of them was urgent.
+    pub(crate) fn take(&self, into: &mut Vec<T>) -> bool {
         debug_assert!(into.is_empty());
-        if self.arrived.load(Ordering::Acquire) {
-            let mut letters = self.lock();
-            self.arrived.store(false, Ordering::Relaxed);
-            mem::swap(&mut *letters, into);
+        if !self.arrived.load(Ordering::Acquire) {
+            return false;
         }
+        let mut letters = self.lock();
+        self.arrived.store(false, Ordering::Relaxed);
+        mem::swap(&mut *letters, into);
+        self.urgent.swap(false, Ordering::Relaxed)
     }
 
     /// Tells the reader to end.
@@ -51,6 +67,16 @@ impl<T> Mailbox<T> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the reader may sleep: if so now, whatever comes later wakes it.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.arrived.load(Ordering::Acquire) && !self.is_closed()
+    }
+
+    /// Whether the reader may go on trying to send.
+    pub(crate) fn is_patient(&self) -> bool {
+        !self.urgent.load(Ordering::Acquire) && !self.is_closed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<T>> {

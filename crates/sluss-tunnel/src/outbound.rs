@@ -15,6 +15,9 @@ use crate::segment::Segments;
 use crate::tunnel::Counters;
 use crate::{Clock, Error, Offload, Readiness, Tun, Udp, Waiter};
 
+/// Frames that are forwarded between two looks at clock and mailbox.
+const FRAMES: usize = 64;
+
 /// All that the thread owns.
 pub(crate) struct OutboundThread {
     pub(crate) outbound: Outbound,
@@ -37,30 +40,45 @@ impl OutboundThread {
         let mut frame = vec![0; MAX_FRAME].into_boxed_slice();
         let mut updates = Vec::new();
         let mut notices = Vec::new();
-        let mut now = self.now();
         while !self.sender.mailbox.is_closed() {
-            if self.sender.run.is_empty() {
-                now = self.now();
+            let now = Time::since_boot(self.clock.boottime());
+            if self.sender.mailbox.take(&mut updates) {
+                // What is sealed already must not outlive the key.
+                self.sender.run.restart(0);
             }
-            self.sender.mailbox.take(&mut updates);
             for update in updates.drain(..) {
                 self.apply(update, now, &mut notices)?;
             }
-            match self.tun.recv(&mut frame) {
-                Ok(length) => self.forward(&mut frame[..length], now, &mut notices)?,
+            let is_empty = self.read(&mut frame, now, &mut notices)?;
+            for notice in notices.drain(..) {
+                self.orders.post(Order::Notice(notice));
+            }
+            if is_empty {
+                self.sender.flush()?;
+                self.sender.sleep()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forwards a batch of frames. Says whether there are no more.
+    fn read(
+        &mut self,
+        frame: &mut [u8],
+        now: Time,
+        notices: &mut Vec<Notice>,
+    ) -> Result<bool, Error> {
+        for _ in 0..FRAMES {
+            match self.tun.recv(frame) {
+                Ok(length) => self.forward(&mut frame[..length], now, notices)?,
                 Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => {
-                        self.sender.flush()?;
-                        self.report(&mut notices);
-                        self.sender.wait(Readiness::TunReadable)?;
-                    }
+                    ErrorKind::WouldBlock => return Ok(true),
                     ErrorKind::Interrupted => {}
                     _ => return Err(Error::TunGone(error)),
                 },
             }
-            self.report(&mut notices);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Cuts one frame into packets, and seals each behind the run.
@@ -122,16 +140,6 @@ impl OutboundThread {
             });
         outcome
     }
-
-    fn report(&self, notices: &mut Vec<Notice>) {
-        for notice in notices.drain(..) {
-            self.orders.post(Order::Notice(notice));
-        }
-    }
-
-    fn now(&self) -> Time {
-        Time::since_boot(self.clock.boottime())
-    }
 }
 
 /// The way out: the run under way, and the socket that it leaves by.
@@ -169,9 +177,10 @@ impl Sender {
     }
 
     /// Sends the run. Waits for a full socket: it is emptied at the pace of the network, and TUN's queue waits with us.
+    /// But a key that must be wiped does not wait: then the rest is lost.
     fn send(&mut self) -> Result<(), Error> {
         let (to, mut datagrams, stride) = self.run.parts();
-        while !datagrams.is_empty() && !self.mailbox.is_closed() {
+        while !datagrams.is_empty() && self.mailbox.is_patient() {
             match self.udp.send(to, datagrams, stride) {
                 Ok(sent) => datagrams = &datagrams[sent..],
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -188,7 +197,14 @@ impl Sender {
         Ok(())
     }
 
-    fn wait(&mut self, readiness: Readiness) -> Result<(), Error> {
-        self.waiter.wait(readiness, None).map_err(Error::Wait)
+    /// Sleeps until there is a frame or a letter.
+    fn sleep(&mut self) -> Result<(), Error> {
+        // A wake for a letter may have ended a wait for the socket: then it is not coming again.
+        if self.mailbox.is_quiet() {
+            self.waiter
+                .wait(Readiness::TunReadable, None)
+                .map_err(Error::Wait)?;
+        }
+        Ok(())
     }
 }

@@ -38,7 +38,7 @@ pub enum Command {
     },
     /// The tunnel is wanted now, or the network changed.
     Kick(PeerId),
-    /// The card left: forget every secret that came of its key.
+    /// The card left: forget every secret that came of its key, and a [`Key::Software`] itself.
     ForgetKey,
 }
 
@@ -220,3 +220,6 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;
