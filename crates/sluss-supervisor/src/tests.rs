@@ -93,8 +93,17 @@ fn check_turn(policy: &Policy, before: &State, event: &Event, after: &State, act
     assert!(!open || after.location.verified().is_some(), "open without proof: {}", context());
 
     assert!(after.deadline().is_none_or(|deadline| deadline.at > now), "a deadline in the past: {}", context());
+    assert!(after.deadline().is_some() || !waits(after), "waits for ever: {}", context());
     let (again, more) = step(policy, after.clone(), Event::Tick, now);
     assert!(more.is_empty() && again == *after, "decided twice: {more:?} {}", context());
+}
+
+/// Whether something is under way that nobody promised to finish.
+fn waits(state: &State) -> bool {
+    matches!(state.location, Location::Settling { .. } | Location::Probing { .. } | Location::Asleep { .. })
+        || matches!(state.key, Key::Verifying { .. })
+        || matches!(state.tunnel, Tunnel::Starting { .. } | Tunnel::Stopping { .. })
+        || matches!(state.host, Host::Unknown | Host::Applying { .. } | Host::Failed { .. })
 }
 
 /// An answer to a question that was not asked changes nothing.
