@@ -5,9 +5,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use sluss_platform::{TunDevice, UdpSocket, clock, tunnel_io};
+use sluss_platform::{MARK, TunDevice, UdpSocket, clock, tunnel_io};
 use sluss_tunnel::{Command, Event, Key, Tunnel};
-use sluss_wg::{Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, SoftwareKey, Tai64n, Time, Timing};
+use sluss_wg::{
+    Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, SoftwareKey, Tai64n,
+    Time, Timing,
+};
 
 use crate::netns::Netns;
 
@@ -48,7 +51,7 @@ impl End {
     pub fn start(network: &Netns, settings: Settings) -> Result<End> {
         let (tun, udp) = network.run(|| {
             let tun = TunDevice::create(TUN, settings.offload)?;
-            let udp = UdpSocket::bind(PORT, None)?;
+            let udp = UdpSocket::bind(PORT, Some(MARK))?;
             anyhow::Ok((tun, udp))
         })?;
         // Without an address of its own making, the kernel has nobody to look for routers with: an idle device is silent.
@@ -56,7 +59,10 @@ impl End {
         for address in &settings.addresses {
             network.ip(&format!("addr add {address} dev {TUN}"))?;
         }
-        network.ip(&format!("link set {TUN} mtu {} txqueuelen 2000 up", settings.mtu))?;
+        network.ip(&format!(
+            "link set {TUN} mtu {} txqueuelen 2000 up",
+            settings.mtu
+        ))?;
 
         let key = SoftwareKey::new(settings.private);
         let config = Config {
@@ -76,14 +82,25 @@ impl End {
         };
         let now = Time::since_boot(clock::boottime());
         let engine = Device::new(config, vec![peer], now)?;
-        let peer = engine.0.peer(&settings.peer).context("the peer just added")?;
-        let key = if settings.held { Key::Held } else { Key::Software(key) };
+        let peer = engine
+            .0
+            .peer(&settings.peer)
+            .context("the peer just added")?;
+        let key = if settings.held {
+            Key::Held
+        } else {
+            Key::Software(key)
+        };
         let (sender, events) = channel();
         let tunnel = sluss_tunnel::start(engine, key, tunnel_io(tun, udp)?, move |event| {
             // A test that no longer listens is fine.
             let _ = sender.send(event);
         })?;
-        Ok(End { tunnel, events, peer })
+        Ok(End {
+            tunnel,
+            events,
+            peer,
+        })
     }
 
     /// Asks for a session now.
@@ -92,7 +109,11 @@ impl End {
     }
 
     /// Waits for an event that `wanted` accepts; others are dropped.
-    pub fn expect<T>(&self, within: Duration, mut wanted: impl FnMut(Event) -> Option<T>) -> Result<T> {
+    pub fn expect<T>(
+        &self,
+        within: Duration,
+        mut wanted: impl FnMut(Event) -> Option<T>,
+    ) -> Result<T> {
         let until = clock::boottime() + within;
         loop {
             let left = until.saturating_sub(clock::boottime());
@@ -120,7 +141,11 @@ impl End {
     /// Waits for the next session.
     pub fn established(&self, within: Duration) -> Result<()> {
         self.expect(within, |event| {
-            matches!(event, Event::Peer(sluss_wg::Event::SessionEstablished { .. })).then_some(())
+            matches!(
+                event,
+                Event::Peer(sluss_wg::Event::SessionEstablished { .. })
+            )
+            .then_some(())
         })
     }
 }

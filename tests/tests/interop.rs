@@ -46,7 +46,9 @@ impl Program {
                     skip!("wireguard-go is not installed (package wireguard-go)");
                 };
                 let mut command = Command::new(path);
-                command.args(["--foreground", device]).env("WG_PROCESS_FOREGROUND", "1");
+                command
+                    .args(["--foreground", device])
+                    .env("WG_PROCESS_FOREGROUND", "1");
                 command
             }
             Program::Gotatun => {
@@ -64,7 +66,9 @@ impl Program {
 }
 
 fn which(program: &str) -> Result<String> {
-    let output = Command::new("sh").args(["-c", &format!("command -v {program}")]).output()?;
+    let output = Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .output()?;
     ensure!(output.status.success(), "no {program}");
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
@@ -88,7 +92,10 @@ enum Initiator {
 impl Pair {
     /// Joins us to a running program; `name` sets this pair's networks and devices apart from others'.
     fn new(program: Program, initiator: Initiator, name: &str, timing: Timing) -> Result<Pair> {
-        let (left, right) = (Netns::new(&format!("{name}-we"))?, Netns::new(&format!("{name}-they"))?);
+        let (left, right) = (
+            Netns::new(&format!("{name}-we"))?,
+            Netns::new(&format!("{name}-they"))?,
+        );
         veth((&left, "eth0"), (&right, "eth0"))?;
         left.ip("addr add 192.0.2.1/24 dev eth0")?;
         right.ip("addr add 192.0.2.2/24 dev eth0")?;
@@ -127,7 +134,13 @@ impl Pair {
     fn round(&mut self, initiator: Initiator) -> Result<()> {
         self.rounds += 1;
         let length = 8 + (self.rounds as usize * 997) % 1_360;
-        let content: Vec<u8> = self.rounds.to_be_bytes().into_iter().cycle().take(length).collect();
+        let content: Vec<u8> = self
+            .rounds
+            .to_be_bytes()
+            .into_iter()
+            .cycle()
+            .take(length)
+            .collect();
         let (first, second) = match initiator {
             Initiator::We => (&self.here, &self.there),
             Initiator::They => (&self.there, &self.here),
@@ -135,8 +148,14 @@ impl Pair {
         for (from, to) in [(first, second), (second, first)] {
             let mut got = [0; 2_048];
             from.send(&content)?;
-            let length = to.recv(&mut got).with_context(|| format!("round {}: lost", self.rounds))?;
-            ensure!(got[..length] == content, "round {}: not what was sent", self.rounds);
+            let length = to
+                .recv(&mut got)
+                .with_context(|| format!("round {}: lost", self.rounds))?;
+            ensure!(
+                got[..length] == content,
+                "round {}: not what was sent",
+                self.rounds
+            );
         }
         Ok(())
     }
@@ -153,7 +172,9 @@ impl Pair {
             self.round(initiator)?;
             while let Ok(event) = self.ours.events.recv_timeout(pace) {
                 match event {
-                    Event::Peer(sluss_wg::Event::SessionEstablished { role: played, .. }) if played == role => {
+                    Event::Peer(sluss_wg::Event::SessionEstablished { role: played, .. })
+                        if played == role =>
+                    {
                         sessions += 1;
                         println!("session {sessions} after {:?}", boottime() - started);
                     }
@@ -167,19 +188,35 @@ impl Pair {
         }
         let lost = self.ours.tunnel.stats().lost;
         ensure!(lost == Lost::default(), "{lost:?}");
-        println!("measured {} rounds over {sessions} sessions in {:?}", self.rounds, boottime() - started);
+        println!(
+            "measured {} rounds over {sessions} sessions in {:?}",
+            self.rounds,
+            boottime() - started
+        );
         Ok(())
     }
 }
 
 /// Starts their program and gives it keys, addresses and us.
-fn configure(program: Program, network: &Netns, name: &str, initiator: Initiator) -> Result<Process> {
+fn configure(
+    program: Program,
+    network: &Netns,
+    name: &str,
+    initiator: Initiator,
+) -> Result<Process> {
     let device = format!("{name}0");
     std::fs::create_dir_all("/run/wireguard")?;
     let mut command = program.command(&device)?;
-    let process = network.spawn(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))?;
+    let process = network.spawn(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )?;
     let socket = format!("/run/wireguard/{device}.sock");
-    eventually("their configuration socket", PATIENCE, || Ok(std::fs::exists(&socket)?.then_some(())))?;
+    eventually("their configuration socket", PATIENCE, || {
+        Ok(std::fs::exists(&socket)?.then_some(()))
+    })?;
     let mut configuration = format!(
         "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n\
          [Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 10.9.0.1/32, fd09::1/128\n",
@@ -190,7 +227,10 @@ fn configure(program: Program, network: &Netns, name: &str, initiator: Initiator
     if initiator == Initiator::They {
         configuration += &format!("Endpoint = 192.0.2.1:{PORT}\n");
     }
-    network.feed(Command::new("wg").args(["setconf", &device, "/dev/stdin"]), &configuration)?;
+    network.feed(
+        Command::new("wg").args(["setconf", &device, "/dev/stdin"]),
+        &configuration,
+    )?;
     network.ip(&format!("addr add 10.9.0.2/24 dev {device}"))?;
     network.ip(&format!("addr add fd09::2/64 dev {device}"))?;
     network.ip(&format!("link set {device} mtu 1420 up"))?;
@@ -199,7 +239,11 @@ fn configure(program: Program, network: &Netns, name: &str, initiator: Initiator
 
 /// Our clock is short; theirs does not mind.
 fn answers_us(program: Program, name: &str) -> Result<()> {
-    let timing = Timing { rekey_after: Duration::from_millis(1_500), ..Timing::default() };
+    let timing = Timing {
+        rekey_after: Duration::from_millis(1_500),
+        rekey_timeout: Duration::from_millis(1_000),
+        ..Timing::default()
+    };
     let mut pair = Pair::new(program, Initiator::We, name, timing)?;
     pair.two_rekeys(Initiator::We, Duration::from_millis(1))
 }
@@ -218,7 +262,11 @@ fn boringtun_answers_us_over_two_rekeys() -> Result<()> {
 
 /// On their own clock, 120 s from session to session; side by side, since nearly all of it is waiting.
 fn slow_all_three_initiate_over_two_rekeys() -> Result<()> {
-    let programs = [(Program::WireguardGo, "go"), (Program::Gotatun, "gota"), (Program::Boringtun, "boring")];
+    let programs = [
+        (Program::WireguardGo, "go"),
+        (Program::Gotatun, "gota"),
+        (Program::Boringtun, "boring"),
+    ];
     let pairs = programs.map(|(program, name)| {
         let pair = Pair::new(program, Initiator::They, name, Timing::default())?;
         anyhow::Ok((program, pair))

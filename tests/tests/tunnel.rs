@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
+use sluss_platform::MARK;
 use sluss_platform::clock::boottime;
 use sluss_tests::end::{End, PORT, Settings, TUN, endpoint, public};
 use sluss_tests::netns::{Netns, veth};
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         trial!(a_million_packets),
         trial!(bulk_both_ways),
         trial!(datagrams_larger_than_the_path_are_fragmented),
+        trial!(what_is_sent_carries_the_mark),
+        trial!(a_host_without_ipv6_is_served),
         trial!(a_held_key_is_asked_elsewhere_and_nothing_stalls),
         trial!(traffic_outlives_a_lost_network),
         trial!(a_moved_laptop_keeps_its_connections),
@@ -95,7 +98,9 @@ impl Pattern {
     fn new() -> Pattern {
         let mut state = 1u64;
         let byte = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as u8
         };
         Pattern((0..Pattern::PERIOD + 65_536).map(byte).collect())
@@ -111,7 +116,20 @@ impl Pattern {
 /// Lengths of 0 to `limit` bytes: all around what is special, and a spread of the rest.
 fn lengths(mtu: u16, limit: usize) -> Vec<usize> {
     let mtu = usize::from(mtu);
-    let special = [0, 16, mtu / 2, mtu.saturating_sub(80), mtu - 52, mtu - 40, mtu - 28, mtu, 2 * mtu, 16_384, 32_768, limit];
+    let special = [
+        0,
+        16,
+        mtu / 2,
+        mtu.saturating_sub(80),
+        mtu - 52,
+        mtu - 40,
+        mtu - 28,
+        mtu,
+        2 * mtu,
+        16_384,
+        32_768,
+        limit,
+    ];
     let mut lengths: Vec<usize> = special
         .into_iter()
         .flat_map(|length| length.saturating_sub(2)..=length + 2)
@@ -146,7 +164,10 @@ fn tcp(from: &Netns, to: &Netns, address: IpAddr, lengths: &[usize]) -> Result<(
             receiver
                 .read_exact(&mut got[..length])
                 .with_context(|| format!("message {which} of {length} bytes"))?;
-            ensure!(got[..length] == *pattern.message(which, length), "message {which} of {length} bytes differs");
+            ensure!(
+                got[..length] == *pattern.message(which, length),
+                "message {which} of {length} bytes differs"
+            );
         }
         ensure!(receiver.read(&mut got)? == 0, "more came than was sent");
         sent.join().expect("no panic")?;
@@ -156,7 +177,11 @@ fn tcp(from: &Netns, to: &Netns, address: IpAddr, lengths: &[usize]) -> Result<(
 
 /// Sockets on both sides for datagrams through the tunnel, with room enough that the kernel drops none.
 fn udp_pair(cable: &Cable, to: IpAddr) -> Result<(UdpSocket, UdpSocket)> {
-    let any: IpAddr = if to.is_ipv4() { "0.0.0.0".parse()? } else { "::".parse()? };
+    let any: IpAddr = if to.is_ipv4() {
+        "0.0.0.0".parse()?
+    } else {
+        "::".parse()?
+    };
     let receiver = cable.right.run(|| UdpSocket::bind((to, 0)))?;
     let address = receiver.local_addr()?;
     let sender = cable.left.run(|| {
@@ -179,8 +204,13 @@ fn udp(cable: &Cable, to: IpAddr, lengths: &[usize]) -> Result<()> {
     let mut got = vec![0; 65_536];
     for (which, &length) in (0..).zip(lengths) {
         sender.send(pattern.message(which, length))?;
-        let came = receiver.recv(&mut got).with_context(|| format!("datagram {which} of {length} bytes"))?;
-        ensure!(got[..came] == *pattern.message(which, length), "datagram {which} of {length} bytes differs");
+        let came = receiver
+            .recv(&mut got)
+            .with_context(|| format!("datagram {which} of {length} bytes"))?;
+        ensure!(
+            got[..came] == *pattern.message(which, length),
+            "datagram {which} of {length} bytes differs"
+        );
     }
     Ok(())
 }
@@ -244,7 +274,11 @@ fn a_million_packets() -> Result<()> {
             packets(&cable, to, 250_000).with_context(|| format!("to {to}, offload {offload}"))?;
         }
         for end in [&left, &right] {
-            ensure!(end.tunnel.stats().lost == Lost::default(), "{:?}", end.tunnel.stats().lost);
+            ensure!(
+                end.tunnel.stats().lost == Lost::default(),
+                "{:?}",
+                end.tunnel.stats().lost
+            );
         }
     }
     Ok(())
@@ -274,7 +308,9 @@ fn packets(cable: &Cable, to: IpAddr, count: u64) -> Result<()> {
                 sender.send(&burst)?;
                 next += many;
                 while next - acknowledged > WINDOW {
-                    sender.recv(&mut answer).context("no acknowledgement: packets were lost")?;
+                    sender
+                        .recv(&mut answer)
+                        .context("no acknowledgement: packets were lost")?;
                     acknowledged = u64::from_be_bytes(answer);
                 }
             }
@@ -285,14 +321,23 @@ fn packets(cable: &Cable, to: IpAddr, count: u64) -> Result<()> {
             let (length, from) = receiver
                 .recv_from(&mut got)
                 .with_context(|| format!("packet {which} of {count}"))?;
-            ensure!(length >= 8 && got[..8] == which.to_be_bytes(), "packet {which} did not come in its turn");
-            ensure!(got[8..length] == *pattern.message(which, length - 8), "packet {which} differs");
+            ensure!(
+                length >= 8 && got[..8] == which.to_be_bytes(),
+                "packet {which} did not come in its turn"
+            );
+            ensure!(
+                got[8..length] == *pattern.message(which, length - 8),
+                "packet {which} differs"
+            );
             if which % 100 == 0 {
                 receiver.send_to(&which.to_be_bytes(), from)?;
             }
         }
         sent.join().expect("no panic")?;
-        println!("measured {count} packets to {to} in {:?}", boottime() - started);
+        println!(
+            "measured {count} packets to {to} in {:?}",
+            boottime() - started
+        );
         Ok(())
     })
 }
@@ -309,10 +354,17 @@ fn bulk_both_ways() -> Result<()> {
                 tcp(&cable.left, &cable.right, there.parse()?, &bulk)?;
                 back.join().expect("no panic")
             })?;
-            println!("measured 2 x 52 MB to {there}, offload {offload}, in {:?}", boottime() - started);
+            println!(
+                "measured 2 x 52 MB to {there}, offload {offload}, in {:?}",
+                boottime() - started
+            );
         }
         for end in [&left, &right] {
-            ensure!(end.tunnel.stats().lost == Lost::default(), "{:?}", end.tunnel.stats().lost);
+            ensure!(
+                end.tunnel.stats().lost == Lost::default(),
+                "{:?}",
+                end.tunnel.stats().lost
+            );
         }
     }
     Ok(())
@@ -325,10 +377,47 @@ fn datagrams_larger_than_the_path_are_fragmented() -> Result<()> {
         let outer = endpoint(outer)?;
         let (left, _right) = cable.tunnels(|end| end.endpoint = end.endpoint.map(|_| outer))?;
         for to in inner()? {
-            tcp(&cable.left, &cable.right, to, &[65_535; 20]).with_context(|| format!("to {to} by {outer}"))?;
+            tcp(&cable.left, &cable.right, to, &[65_535; 20])
+                .with_context(|| format!("to {to} by {outer}"))?;
         }
-        ensure!(left.tunnel.stats().lost == Lost::default(), "{:?}", left.tunnel.stats().lost);
+        ensure!(
+            left.tunnel.stats().lost == Lost::default(),
+            "{:?}",
+            left.tunnel.stats().lost
+        );
     }
+    Ok(())
+}
+
+/// The other side is reached by a table that only marked packets look into.
+fn what_is_sent_carries_the_mark() -> Result<()> {
+    let cable = Cable::new(1500)?;
+    cable.right.ip("addr add 198.51.100.2/32 dev lo")?;
+    cable
+        .left
+        .ip("route add 198.51.100.2 via 192.0.2.2 table 77")?;
+    cable
+        .left
+        .ip(&format!("rule add fwmark {MARK:#x} lookup 77"))?;
+    let plain = cable.left.run(|| UdpSocket::bind("0.0.0.0:0"))?;
+    ensure!(
+        plain.send_to(&[0], "198.51.100.2:9").is_err(),
+        "the table is open to all"
+    );
+    let outer = endpoint("198.51.100.2")?;
+    let _ends = cable.tunnels(|end| end.endpoint = end.endpoint.map(|_| outer))?;
+    Echo::new(&cable)?.round()?;
+    Ok(())
+}
+
+fn a_host_without_ipv6_is_served() -> Result<()> {
+    let cable = Cable::new(1500)?;
+    for network in [&cable.left, &cable.right] {
+        network.sysctl("ipv6.conf.all.disable_ipv6", "1")?;
+        network.sysctl("ipv6.conf.default.disable_ipv6", "1")?;
+    }
+    let _ends = cable.tunnels(|end| end.addresses.truncate(1))?;
+    Echo::new(&cable)?.round()?;
     Ok(())
 }
 
@@ -342,7 +431,11 @@ struct Echo {
 impl Echo {
     fn new(cable: &Cable) -> Result<Echo> {
         let (here, there) = udp_pair(cable, "10.9.0.2".parse()?)?;
-        Ok(Echo { here, there, count: 0 })
+        Ok(Echo {
+            here,
+            there,
+            count: 0,
+        })
     }
 
     /// One round trip, and how long it took.
@@ -351,7 +444,10 @@ impl Echo {
         let (question, started) = (self.count.to_be_bytes(), boottime());
         let mut got = [0; 8];
         self.here.send(&question)?;
-        let (length, from) = self.there.recv_from(&mut got).context("the question was lost")?;
+        let (length, from) = self
+            .there
+            .recv_from(&mut got)
+            .context("the question was lost")?;
         ensure!(got[..length] == question, "another question");
         self.there.send_to(&got, from)?;
         let length = self.here.recv(&mut got).context("the answer was lost")?;
@@ -363,7 +459,11 @@ impl Echo {
 /// The card thinks for a hundred round trips each time. The old session carries them all.
 fn a_held_key_is_asked_elsewhere_and_nothing_stalls() -> Result<()> {
     let cable = Cable::new(1500)?;
-    let quick = Timing { rekey_after: Duration::from_millis(500), ..Timing::default() };
+    let quick = Timing {
+        rekey_after: Duration::from_millis(500),
+        rekey_timeout: Duration::from_millis(500),
+        ..Timing::default()
+    };
     let mut right = settings(RIGHT, LEFT, 2);
     right.timing = quick;
     let mut left = settings(LEFT, RIGHT, 1);
@@ -393,16 +493,27 @@ fn a_held_key_is_asked_elsewhere_and_nothing_stalls() -> Result<()> {
                 Event::Failed(error) => return Err(error.into()),
             }
         }
-        if rounds_left == 0 && let Some((id, with)) = asked.take() {
-            left.tunnel.command(Command::Dh { id, result: card.dh(&with) });
+        if rounds_left == 0
+            && let Some((id, with)) = asked.take()
+        {
+            left.tunnel.command(Command::Dh {
+                id,
+                result: card.dh(&with),
+            });
         }
         if sessions > 0 {
             slowest = slowest.max(echo.round()?);
             rounds_left = rounds_left.saturating_sub(1);
         }
     }
-    println!("measured the slowest of {} round trips: {slowest:?}", echo.count);
-    ensure!(slowest < Duration::from_millis(500), "a round trip took {slowest:?}");
+    println!(
+        "measured the slowest of {} round trips: {slowest:?}",
+        echo.count
+    );
+    ensure!(
+        slowest < Duration::from_millis(500),
+        "a round trip took {slowest:?}"
+    );
     Ok(())
 }
 
@@ -414,7 +525,9 @@ fn traffic_outlives_a_lost_network() -> Result<()> {
     cable.left.ip("link set eth0 down")?;
     let before = left.tunnel.stats().lost.unsent;
     echo.here.send(&[0; 100])?;
-    left.until("a packet is refused by the network", |left| left.tunnel.stats().lost.unsent > before)?;
+    left.until("a packet is refused by the network", |left| {
+        left.tunnel.stats().lost.unsent > before
+    })?;
     cable.left.ip("link set eth0 up")?;
     left.kick();
     echo.round()?;
@@ -444,7 +557,9 @@ fn a_removed_device_is_told() -> Result<()> {
     let cable = Cable::new(1500)?;
     let (left, _right) = cable.tunnels(|_| {})?;
     cable.left.ip(&format!("link del {TUN}"))?;
-    left.expect(PATIENCE, |event| matches!(event, Event::Failed(_)).then_some(()))?;
+    left.expect(PATIENCE, |event| {
+        matches!(event, Event::Failed(_)).then_some(())
+    })?;
     left.tunnel.stop();
     Ok(())
 }
@@ -456,8 +571,13 @@ fn sleeps() -> Result<u64> {
         let task = task?.path();
         if std::fs::read_to_string(task.join("comm"))?.starts_with("sluss-") {
             let status = std::fs::read_to_string(task.join("status"))?;
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            sleeps += line.context("no count of switches")?.trim().parse::<u64>()?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            sleeps += line
+                .context("no count of switches")?
+                .trim()
+                .parse::<u64>()?;
         }
     }
     Ok(sleeps)
@@ -492,10 +612,16 @@ fn a_tunnel_stops_at_once() -> Result<()> {
             end.tunnel.stop();
             longest = longest.max(boottime() - started);
         }
-        ensure!(cable.left.ip(&format!("link show {TUN}")).is_err(), "the device is still there");
+        ensure!(
+            cable.left.ip(&format!("link show {TUN}")).is_err(),
+            "the device is still there"
+        );
     }
     println!("measured the longest stop of 20: {longest:?}");
-    ensure!(longest < Duration::from_millis(200), "a stop took {longest:?}");
+    ensure!(
+        longest < Duration::from_millis(200),
+        "a stop took {longest:?}"
+    );
     Ok(())
 }
 
@@ -503,7 +629,11 @@ fn a_tunnel_stops_at_once() -> Result<()> {
 fn resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    Ok(line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
+    Ok(line
+        .context("no VmRSS")?
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()?)
 }
 
 fn noise_at_the_port_is_refused() -> Result<()> {
@@ -516,9 +646,13 @@ fn noise_at_the_port_is_refused() -> Result<()> {
     let pattern = Pattern::new();
     let mut noise = |from: u64, to: u64| -> Result<()> {
         for which in from..to {
-            let mut datagram = pattern.message(which, (which as usize * 7) % 1_500).to_vec();
+            let mut datagram = pattern
+                .message(which, (which as usize * 7) % 1_500)
+                .to_vec();
             // All four types, of their own length, one byte off, and of any.
-            if let Some(head) = datagram.first_chunk_mut::<4>() && which % 3 > 0 {
+            if let Some(head) = datagram.first_chunk_mut::<4>()
+                && which % 3 > 0
+            {
                 *head = [(which % 5) as u8, 0, 0, 0];
                 let own = [148, 92, 64, 48][which as usize % 4] + which as usize % 2;
                 if which % 3 == 2 {
@@ -538,6 +672,9 @@ fn noise_at_the_port_is_refused() -> Result<()> {
     let grown = resident()?.saturating_sub(before);
     println!("measured growth by 100,000 datagrams of noise: {grown} KiB");
     ensure!(grown < 2_048, "grew by {grown} KiB");
-    ensure!(left.tunnel.stats().lost.refused > 1_000, "the noise did not arrive");
+    ensure!(
+        left.tunnel.stats().lost.refused > 1_000,
+        "the noise did not arrive"
+    );
     Ok(())
 }
