@@ -26,7 +26,8 @@ fn main() -> ExitCode {
         trial!(tries_are_asked_for_without_spending_one),
         trial!(wrong_pins_count_down_to_the_last_try),
         trial!(a_pull_is_seen_at_once),
-        trial!(a_fast_pull_and_reinsertion_locks),
+        trial!(a_pull_too_fast_to_be_seen_locks),
+        trial!(a_moment_without_power_locks),
         trial!(a_restart_of_pcscd_is_survived),
         trial!(pcscd_may_come_later),
         trial!(a_hang_is_abandoned),
@@ -142,9 +143,26 @@ fn a_pull_is_seen_at_once() -> Result<()> {
     Ok(())
 }
 
-fn a_fast_pull_and_reinsertion_locks() -> Result<()> {
+fn a_pull_too_fast_to_be_seen_locks() -> Result<()> {
     let (_rig, mut card, mut user) = verified()?;
-    // faster than the reader's poll: as far as pcscd knows, nothing has happened
+    for _ in 0..5 {
+        // faster than the reader's poll, or not: as far as pcscd knows, perhaps nothing has happened
+        card.remove()?;
+        card.insert()?;
+        let dh = user.dh(X25519_BASEPOINT_BYTES)?;
+        ensure!(matches!(dh, Err(Error::Locked | Error::Gone)), "{dh:?}");
+        if dh == Err(Error::Gone) {
+            user.inserted()?;
+        }
+        let serial = card.identity().serial.clone();
+        ensure!(user.verify(&serial, "123456", false)? == Ok(()));
+        ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
+    }
+    Ok(())
+}
+
+fn a_moment_without_power_locks() -> Result<()> {
+    let (_rig, mut card, mut user) = verified()?;
     card.reset()?;
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
     user.locked()?;

@@ -226,7 +226,8 @@ mod tests {
             step: "test",
             what: "the answer has no end",
         };
-        let mut parrot = |_: &[u8]| Ok(vec![0x61, 0x10]);
+        let mut patience = 0..1000;
+        let mut parrot = |_: &[u8]| Ok(patience.next().map(|_| vec![0x61, 0x10]).unwrap());
         assert_eq!(
             exchange(&mut parrot, "test", &READ).err(),
             Some(nothing_more.clone())

@@ -5,6 +5,9 @@
 //! dismissed: it may hang in PC/SC for ever, its answer is ignored, and a new one is seated to look at the card again.
 //! Nothing waits in a dismissed operator's hands, so no PIN is tried later than its user thinks.
 
+mod turn;
+
+use self::turn::Turn;
 use crate::{Binding, CardInfo, Command, Error, Event, Op, Pin, SharedSecret};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -61,7 +64,7 @@ pub(crate) enum Output {
 /// What an operator does. Each gives the [`Answer`] of the same name.
 pub(crate) enum Task {
     Look,
-    Verify { pin: Pin, last_try_consented: bool },
+    Verify { pin: Pin, consent: bool },
     Dh { with: [u8; 32] },
     Lock,
 }
@@ -85,33 +88,35 @@ pub(crate) struct Desk {
 }
 
 /// How it stands with a card.
-enum Standing {
-    /// An operator reads what it says about itself.
+struct Standing {
+    told: Told,
+    phase: Phase,
+}
+
+/// What the caller knows of a card.
+enum Told {
+    /// Nothing, or that it is gone.
+    Nothing,
+    /// That it cannot serve.
+    Unusable(Error),
+    /// That it is the one that serves, and what it said last.
+    Inserted(CardInfo),
+}
+
+enum Phase {
+    /// An operator reads what it says about itself. Requests for it wait.
     Looked {
         seat: Seat,
-        known: Known,
+        slow_at: Option<Instant>,
         looks_left: u32,
     },
-    /// It is the one: it takes tasks, unlocked or not.
-    Serving { seat: Seat, card: CardInfo },
-    /// It cannot serve; nobody is seated. The caller knows the reason unless that is [`Error::Gone`], which looked like a
-    /// removal to the caller though the watcher still sees a card.
+    /// It takes tasks, unlocked or not.
+    Serving { seat: Seat },
+    /// It does not serve, and nobody is seated before it.
     Idle {
-        reason: Error,
         again_at: Option<Instant>,
         looks_left: u32,
     },
-}
-
-/// What the caller has been told about a card that is being looked at.
-#[derive(Clone)]
-enum Known {
-    /// Nothing so far; at this time it will be told that the card is slow.
-    Nothing { slow_at: Instant },
-    /// That it cannot be used.
-    Unusable(Error),
-    /// That it serves: requests for it wait.
-    Serving(CardInfo),
 }
 
 struct Request {
@@ -174,403 +179,32 @@ impl Desk {
     /// When to come back with [`Input::DeadlineReached`] if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let cards = self.cards.values().filter_map(Standing::deadline);
-        cards
-            .chain(self.queue.iter().map(|request| request.deadline))
-            .min()
+        let requests = self.queue.iter().map(|request| request.deadline);
+        cards.chain(requests).min()
     }
 
     fn serving(&self) -> Option<&CardInfo> {
-        self.cards.values().find_map(|standing| match standing {
-            Standing::Serving { card, .. }
-            | Standing::Looked {
-                known: Known::Serving(card),
-                ..
-            } => Some(card),
-            Standing::Looked {
-                known: Known::Nothing { .. } | Known::Unusable(_),
-                ..
-            }
-            | Standing::Idle { .. } => None,
-        })
-    }
-}
-
-/// The handling of one input.
-struct Turn<'a> {
-    desk: &'a mut Desk,
-    now: Instant,
-    out: Vec<Output>,
-}
-
-impl Turn<'_> {
-    fn tell(&mut self, event: Event) {
-        self.out.push(Output::Tell(event));
-    }
-
-    fn request(&mut self, op: Op, command: Command, deadline: Instant) {
-        let serving = self.desk.serving().map(|card| card.serial.as_str());
-        let (kind, task, possible) = match command {
-            Command::Verify {
-                serial,
-                pin,
-                last_try_consented,
-            } => (
-                Kind::Verify,
-                Task::Verify {
-                    pin,
-                    last_try_consented,
-                },
-                serving == Some(&serial),
-            ),
-            Command::Dh { with } => (Kind::Dh, Task::Dh { with }, serving.is_some()),
-            Command::Lock => (Kind::Lock, Task::Lock, serving.is_some()),
-            Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
-        };
-        if possible {
-            self.desk.queue.push_back(Request {
-                op,
-                kind,
-                task: Some(task),
-                deadline,
-            });
-        } else {
-            self.tell(kind.refused(op, Error::Gone));
-            if let Kind::Refresh = kind {
-                self.look_at_idle(|_| true);
-            }
-        }
-    }
-
-    /// A card is in the reader, and was or was not before.
-    fn present(&mut self, reader: String) {
-        match self.desk.cards.get(&reader) {
-            None => {
-                let known = self.nothing_known();
-                self.look(reader, known, LOOKS);
-            }
-            // perhaps the program that had it to itself has let go
-            Some(Standing::Idle {
-                reason: Error::Busy,
-                ..
-            }) => self.look(reader, Known::Unusable(Error::Busy), LOOKS),
-            Some(Standing::Looked { .. } | Standing::Serving { .. } | Standing::Idle { .. }) => {}
-        }
-    }
-
-    fn absent(&mut self, reader: String) {
-        if let Some(standing) = self.desk.cards.remove(&reader) {
-            self.left(reader, &standing);
-        }
-    }
-
-    /// A card, already taken off the desk, has left with its reader or without.
-    fn left(&mut self, reader: String, standing: &Standing) {
-        self.dismiss(standing);
-        match standing {
-            Standing::Looked {
-                known: Known::Nothing { .. },
-                ..
-            }
-            | Standing::Idle {
-                reason: Error::Gone,
-                ..
-            } => {}
-            Standing::Looked {
-                known: Known::Unusable(_),
-                ..
-            }
-            | Standing::Idle { .. } => {
-                self.tell(Event::Removed { reader });
-            }
-            Standing::Serving { .. }
-            | Standing::Looked {
-                known: Known::Serving(_),
-                ..
-            } => {
-                self.tell(Event::Removed { reader });
-                self.vacated(&Error::Gone);
-            }
-        }
-    }
-
-    fn answered(&mut self, seat: Seat, answer: Answer) {
-        let Some((reader, standing)) = self
-            .desk
-            .cards
-            .iter_mut()
-            .find(|(_, card)| card.seat() == Some(seat))
-        else {
-            return; // dismissed before it answered
-        };
-        let reader = reader.clone();
-        match (standing, answer) {
-            (
-                Standing::Looked {
-                    known, looks_left, ..
-                },
-                Answer::Look(looked),
-            ) => {
-                let (known, looks_left) = (known.clone(), *looks_left);
-                match looked {
-                    Ok(card) => self.described(reader, seat, card, known),
-                    Err(reason) => self.unusable(reader, reason, known, looks_left),
-                }
-            }
-            (Standing::Serving { card, .. }, answer) => {
-                let was_verified = card.verified;
-                card.learn(&answer);
-                let card = card.clone();
-                self.served(reader, card, was_verified, answer);
-            }
-            // nobody is seated there, and the only task of one who looks is to look
-            (Standing::Idle { .. } | Standing::Looked { .. }, _) => {}
-        }
-    }
-
-    /// A card has said about itself what would let it serve.
-    fn described(&mut self, reader: String, seat: Seat, card: CardInfo, known: Known) {
-        match known {
-            Known::Serving(before)
-                if before.serial == card.serial && before.public_key == card.public_key =>
-            {
-                let lost = before.verified && !card.verified;
-                self.desk
-                    .cards
-                    .insert(reader.clone(), Standing::Serving { seat, card });
-                if lost {
-                    self.tell(Event::Locked { reader });
-                }
-            }
-            Known::Serving(_) => {
-                self.absent(reader.clone());
-                self.present(reader);
-            }
-            Known::Nothing { .. } | Known::Unusable(_) => {
-                if self.desk.serving().is_none() && self.desk.binding.matches(&card) {
-                    self.tell(Event::Inserted {
-                        reader: reader.clone(),
-                        card: card.clone(),
-                    });
-                    self.desk
-                        .cards
-                        .insert(reader, Standing::Serving { seat, card });
-                } else {
-                    self.unusable(
-                        reader,
-                        Error::OtherCard {
-                            serial: card.serial,
-                        },
-                        known,
-                        0,
-                    );
-                }
-            }
-        }
-    }
-
-    /// The serving card's operator has done what the first request asked.
-    fn served(&mut self, reader: String, card: CardInfo, was_verified: bool, answer: Answer) {
-        let Some(Request { op, kind, .. }) = self.desk.queue.pop_front() else {
-            return;
-        };
-        let error = answer.error().cloned();
-        self.tell(answer.event(op));
-        if let (Kind::Dh | Kind::Refresh, true, false) = (kind, was_verified, card.verified) {
-            self.tell(Event::Locked {
-                reader: reader.clone(),
-            });
-        }
-        match error {
-            Some(Error::Gone) => self.unusable(reader, Error::Gone, Known::Serving(card), LOOKS),
-            Some(error) if error.casts_doubt() => self.look(reader, Known::Serving(card), LOOKS),
-            Some(_) | None => {}
-        }
-    }
-
-    /// A card cannot serve (any more). One that may do better later gets another look then.
-    fn unusable(&mut self, reader: String, reason: Error, known: Known, looks_left: u32) {
-        let again_at = (looks_left > 0 && !reason.is_lasting())
-            .then(|| self.now + SECOND_LOOK * 2_u32.pow(LOOKS.saturating_sub(looks_left)));
-        let idle = Standing::Idle {
-            reason: reason.clone(),
-            again_at,
-            looks_left: looks_left.saturating_sub(1),
-        };
-        if let Some(before) = self.desk.cards.insert(reader.clone(), idle) {
-            self.dismiss(&before);
-        }
-        match (&reason, &known) {
-            (Error::Gone, Known::Nothing { .. }) => {}
-            (Error::Gone, Known::Unusable(_) | Known::Serving(_)) => {
-                self.tell(Event::Removed { reader })
-            }
-            (reason, Known::Unusable(told)) if reason == told => {}
-            (reason, _) => self.tell(Event::Unusable {
-                reader,
-                reason: reason.clone(),
-            }),
-        }
-        if let Known::Serving(_) = known {
-            self.vacated(&reason);
-        }
-    }
-
-    /// The serving card is no more: nobody answers what was asked of it, and another card may take its place.
-    fn vacated(&mut self, reason: &Error) {
-        for request in std::mem::take(&mut self.desk.queue) {
-            self.tell(request.kind.refused(request.op, reason.clone()));
-        }
-        self.look_at_idle(|reason| matches!(reason, Error::OtherCard { .. }));
-    }
-
-    fn look_at_idle(&mut self, worth_it: impl Fn(&Error) -> bool) {
-        let idle = self
-            .desk
-            .cards
-            .iter()
-            .filter_map(|(reader, standing)| match standing {
-                Standing::Idle { reason, .. } if worth_it(reason) => {
-                    Some((reader.clone(), reason.clone()))
-                }
-                Standing::Idle { .. } | Standing::Looked { .. } | Standing::Serving { .. } => None,
-            });
-        for (reader, reason) in idle.collect::<Vec<_>>() {
-            let known = self.known_of_idle(reason);
-            self.look(reader, known, LOOKS);
-        }
-    }
-
-    /// Seats a new operator before a card and has it looked at.
-    fn look(&mut self, reader: String, known: Known, looks_left: u32) {
-        let seat = Seat(self.desk.seats);
-        self.desk.seats += 1;
-        if let Some(before) = self.desk.cards.insert(
-            reader.clone(),
-            Standing::Looked {
-                seat,
-                known,
-                looks_left,
-            },
-        ) {
-            self.dismiss(&before);
-        }
-        self.out.push(Output::Seat { seat, reader });
-        self.out.push(Output::Assign {
-            seat,
-            task: Task::Look,
-            deadline: None,
-        });
-    }
-
-    fn dismiss(&mut self, standing: &Standing) {
-        self.out
-            .extend(standing.seat().map(|seat| Output::Dismiss { seat }));
-    }
-
-    /// Acts on every deadline that has passed.
-    fn expire(&mut self) {
-        let passed = |deadline: Instant| deadline <= self.now;
-        let due = self
-            .desk
-            .cards
-            .iter()
-            .filter(|(_, standing)| standing.deadline().is_some_and(passed));
-        for reader in due.map(|(reader, _)| reader.clone()).collect::<Vec<_>>() {
-            match self.desk.cards.get_mut(&reader) {
-                Some(Standing::Looked { known, .. }) => {
-                    *known = Known::Unusable(Error::Timeout);
-                    self.tell(Event::Unusable {
-                        reader,
-                        reason: Error::Timeout,
-                    });
-                }
-                Some(Standing::Idle {
-                    reason, looks_left, ..
-                }) => {
-                    let (reason, looks_left) = (reason.clone(), *looks_left);
-                    let known = self.known_of_idle(reason);
-                    self.look(reader, known, looks_left);
-                }
-                Some(Standing::Serving { .. }) | None => {}
-            }
-        }
-        let queue = std::mem::take(&mut self.desk.queue);
-        let (expired, queue): (VecDeque<_>, VecDeque<_>) = queue
-            .into_iter()
-            .partition(|request| request.deadline <= self.now);
-        self.desk.queue = queue;
-        let hung = expired.iter().any(|request| request.task.is_none());
-        for request in expired {
-            self.tell(request.kind.refused(request.op, Error::Timeout));
-        }
-        let serving = self
-            .desk
-            .cards
-            .iter()
-            .find_map(|(reader, standing)| match standing {
-                Standing::Serving { card, .. } => Some((reader.clone(), card.clone())),
-                Standing::Looked { .. } | Standing::Idle { .. } => None,
-            });
-        if let (true, Some((reader, card))) = (hung, serving) {
-            self.look(reader, Known::Serving(card), LOOKS);
-        }
-    }
-
-    /// Gives the first request to the serving card's operator, unless that has one in hand.
-    fn assign(&mut self) {
-        let seat = self
-            .desk
-            .cards
+        self.cards
             .values()
-            .find_map(|standing| match standing {
-                Standing::Serving { seat, .. } => Some(*seat),
-                Standing::Looked { .. } | Standing::Idle { .. } => None,
-            });
-        if let (Some(seat), Some(request)) = (seat, self.desk.queue.front_mut())
-            && let Some(task) = request.task.take()
-        {
-            self.out.push(Output::Assign {
-                seat,
-                task,
-                deadline: Some(request.deadline),
-            });
-        }
-    }
-
-    fn nothing_known(&self) -> Known {
-        Known::Nothing {
-            slow_at: self.now + SLOW,
-        }
-    }
-
-    fn known_of_idle(&self, reason: Error) -> Known {
-        match reason {
-            Error::Gone => self.nothing_known(),
-            told => Known::Unusable(told),
-        }
+            .find_map(|standing| match &standing.told {
+                Told::Inserted(card) => Some(card),
+                Told::Nothing | Told::Unusable(_) => None,
+            })
     }
 }
 
 impl Standing {
     fn seat(&self) -> Option<Seat> {
-        match self {
-            Self::Looked { seat, .. } | Self::Serving { seat, .. } => Some(*seat),
-            Self::Idle { .. } => None,
+        match self.phase {
+            Phase::Looked { seat, .. } | Phase::Serving { seat } => Some(seat),
+            Phase::Idle { .. } => None,
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        match self {
-            Self::Looked {
-                known: Known::Nothing { slow_at },
-                ..
-            } => Some(*slow_at),
-            Self::Idle { again_at, .. } => *again_at,
-            Self::Looked {
-                known: Known::Unusable(_) | Known::Serving(_),
-                ..
-            }
-            | Self::Serving { .. } => None,
+        match self.phase {
+            Phase::Looked { slow_at: at, .. } | Phase::Idle { again_at: at, .. } => at,
+            Phase::Serving { .. } => None,
         }
     }
 }
@@ -618,6 +252,10 @@ impl Answer {
 }
 
 impl CardInfo {
+    fn is_same_card(&self, other: &Self) -> bool {
+        self.serial == other.serial && self.public_key == other.public_key
+    }
+
     /// What an answer gives away about tries and verified state.
     fn learn(&mut self, answer: &Answer) {
         match answer {

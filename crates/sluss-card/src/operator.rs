@@ -39,12 +39,9 @@ impl Operator {
     pub(crate) fn perform(&mut self, task: Task, deadline: Option<Instant>) -> Answer {
         match task {
             Task::Look => Answer::Look(self.look(deadline)),
-            Task::Verify {
-                pin,
-                last_try_consented,
-            } => Answer::Verify(
-                self.with_card(deadline, |session| session.verify(&pin, last_try_consented)),
-            ),
+            Task::Verify { pin, consent } => {
+                Answer::Verify(self.with_card(deadline, |session| session.verify(&pin, consent)))
+            }
             Task::Dh { with } => Answer::Dh(self.with_card(deadline, |session| session.dh(&with))),
             Task::Lock => Answer::Lock(self.with_card(deadline, |session| session.lock())),
         }

@@ -1,0 +1,316 @@
+//! The handling of one input: what it changes on the desk, and what has to be done about it.
+
+use super::{
+    Answer, Desk, Kind, LOOKS, Output, Phase, Request, SECOND_LOOK, SLOW, Seat, Standing, Task,
+    Told,
+};
+use crate::{CardInfo, Command, Error, Event, Op};
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// The handling of one input.
+pub(super) struct Turn<'a> {
+    pub(super) desk: &'a mut Desk,
+    pub(super) now: Instant,
+    pub(super) out: Vec<Output>,
+}
+
+impl Turn<'_> {
+    pub(super) fn tell(&mut self, event: Event) {
+        self.out.push(Output::Tell(event));
+    }
+
+    pub(super) fn request(&mut self, op: Op, command: Command, deadline: Instant) {
+        let serving = self.desk.serving().map(|card| card.serial.as_str());
+        let (kind, task, possible) = match command {
+            Command::Verify {
+                serial,
+                pin,
+                last_try_consented: consent,
+            } => {
+                let possible = serving == Some(&serial);
+                (Kind::Verify, Task::Verify { pin, consent }, possible)
+            }
+            Command::Dh { with } => (Kind::Dh, Task::Dh { with }, serving.is_some()),
+            Command::Lock => (Kind::Lock, Task::Lock, serving.is_some()),
+            Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
+        };
+        if possible {
+            let task = Some(task);
+            self.desk.queue.push_back(Request {
+                op,
+                kind,
+                task,
+                deadline,
+            });
+        } else {
+            self.tell(kind.refused(op, Error::Gone));
+            if let Kind::Refresh = kind {
+                self.look_at_idle(|_| true);
+            }
+        }
+    }
+
+    /// A card is in the reader, and was or was not before.
+    pub(super) fn present(&mut self, reader: String) {
+        let worth_a_look = match self.desk.cards.get(&reader) {
+            None => true,
+            Some(Standing { told, phase }) => {
+                // perhaps the program that had it to itself has let go
+                matches!(
+                    (told, phase),
+                    (Told::Unusable(Error::Busy), Phase::Idle { .. })
+                )
+            }
+        };
+        if worth_a_look {
+            self.look(reader, LOOKS);
+        }
+    }
+
+    pub(super) fn absent(&mut self, reader: String) {
+        if let Some(standing) = self.desk.cards.remove(&reader) {
+            self.left(reader, &standing);
+        }
+    }
+
+    /// A card, already taken off the desk, has left with its reader or without.
+    pub(super) fn left(&mut self, reader: String, standing: &Standing) {
+        self.dismiss(standing);
+        match standing.told {
+            Told::Nothing => {}
+            Told::Unusable(_) => self.tell(Event::Removed { reader }),
+            Told::Inserted(_) => {
+                self.tell(Event::Removed { reader });
+                self.vacated(&Error::Gone);
+            }
+        }
+    }
+
+    pub(super) fn answered(&mut self, seat: Seat, answer: Answer) {
+        let mut cards = self.desk.cards.iter();
+        let Some((reader, standing)) = cards.find(|(_, card)| card.seat() == Some(seat)) else {
+            return; // dismissed before it answered
+        };
+        let reader = reader.clone();
+        match (&standing.phase, answer) {
+            (Phase::Looked { .. }, Answer::Look(Ok(card))) => self.described(reader, seat, card),
+            (Phase::Looked { looks_left, .. }, Answer::Look(Err(reason))) => {
+                let looks_left = *looks_left;
+                self.unusable(reader, reason, looks_left);
+            }
+            (Phase::Serving { .. }, answer) => self.served(reader, answer),
+            // who looks does nothing else, and before an idle card nobody is seated
+            (Phase::Looked { .. } | Phase::Idle { .. }, _) => {}
+        }
+    }
+
+    /// A card has said about itself what would let it serve.
+    fn described(&mut self, reader: String, seat: Seat, card: CardInfo) {
+        let before = match self.desk.cards.get(&reader).map(|standing| &standing.told) {
+            Some(Told::Inserted(before)) => Some(before),
+            Some(Told::Nothing | Told::Unusable(_)) | None => None,
+        };
+        let same = before.is_some_and(|before| before.is_same_card(&card));
+        let other = before.is_some() && !same;
+        let lost = before.is_some_and(|before| before.verified && !card.verified);
+        if other {
+            self.absent(reader.clone());
+            self.present(reader);
+        } else if same || self.desk.serving().is_none() && self.desk.binding.matches(&card) {
+            let phase = Phase::Serving { seat };
+            let told = Told::Inserted(card.clone());
+            let standing = Standing { told, phase };
+            self.desk.cards.insert(reader.clone(), standing);
+            if !same {
+                self.tell(Event::Inserted { reader, card });
+            } else if lost {
+                self.tell(Event::Locked { reader });
+            }
+        } else {
+            let serial = card.serial;
+            self.unusable(reader, Error::OtherCard { serial }, 0);
+        }
+    }
+
+    /// The serving card's operator has done what the first request asked.
+    fn served(&mut self, reader: String, answer: Answer) {
+        let (
+            Some(Standing {
+                told: Told::Inserted(card),
+                ..
+            }),
+            Some(Request { op, kind, .. }),
+        ) = (
+            self.desk.cards.get_mut(&reader),
+            self.desk.queue.pop_front(),
+        )
+        else {
+            return;
+        };
+        let was_verified = card.verified;
+        card.learn(&answer);
+        let lost = was_verified && !card.verified;
+        let error = answer.error().cloned();
+        self.tell(answer.event(op));
+        if let (true, Kind::Dh | Kind::Refresh) = (lost, kind) {
+            let reader = reader.clone();
+            self.tell(Event::Locked { reader });
+        }
+        match error {
+            Some(Error::Gone) => self.unusable(reader, Error::Gone, LOOKS),
+            Some(error) if error.casts_doubt() => self.look(reader, LOOKS),
+            Some(_) | None => {}
+        }
+    }
+
+    /// A card cannot serve (any more). One that may do better later gets another look then.
+    fn unusable(&mut self, reader: String, reason: Error, looks_left: u32) {
+        let pause = SECOND_LOOK * 2_u32.pow(LOOKS.saturating_sub(looks_left));
+        let again = looks_left > 0 && !reason.is_lasting();
+        let idle = Standing {
+            told: match &reason {
+                Error::Gone => Told::Nothing,
+                reason => Told::Unusable(reason.clone()),
+            },
+            phase: Phase::Idle {
+                again_at: again.then(|| self.now + pause),
+                looks_left: looks_left.saturating_sub(1),
+            },
+        };
+        let Some(before) = self.desk.cards.insert(reader.clone(), idle) else {
+            return;
+        };
+        self.dismiss(&before);
+        match (&reason, &before.told) {
+            (Error::Gone, Told::Nothing) => {}
+            (Error::Gone, Told::Unusable(_) | Told::Inserted(_)) => {
+                self.tell(Event::Removed { reader });
+            }
+            (reason, Told::Unusable(told)) if reason == told => {}
+            (reason, Told::Nothing | Told::Unusable(_) | Told::Inserted(_)) => {
+                let reason = reason.clone();
+                self.tell(Event::Unusable { reader, reason });
+            }
+        }
+        if let Told::Inserted(_) = before.told {
+            self.vacated(&reason);
+        }
+    }
+
+    /// The serving card is no more: what was asked of it fails, and another card may take its place.
+    fn vacated(&mut self, reason: &Error) {
+        for request in std::mem::take(&mut self.desk.queue) {
+            self.tell(request.kind.refused(request.op, reason.clone()));
+        }
+        self.look_at_idle(|told| matches!(told, Told::Unusable(Error::OtherCard { .. })));
+    }
+
+    fn look_at_idle(&mut self, worth_it: impl Fn(&Told) -> bool) {
+        let is_idle = |standing: &Standing| matches!(standing.phase, Phase::Idle { .. });
+        let cards = self.desk.cards.iter();
+        let idle = cards.filter(|(_, standing)| is_idle(standing) && worth_it(&standing.told));
+        for reader in idle.map(|(reader, _)| reader.clone()).collect::<Vec<_>>() {
+            self.look(reader, LOOKS);
+        }
+    }
+
+    /// Seats a new operator before a card and has it looked at.
+    fn look(&mut self, reader: String, looks_left: u32) {
+        let seat = Seat(self.desk.seats);
+        self.desk.seats += 1;
+        let told = match self.desk.cards.remove(&reader) {
+            Some(before) => {
+                self.dismiss(&before);
+                before.told
+            }
+            None => Told::Nothing,
+        };
+        let slow_at = matches!(told, Told::Nothing).then(|| self.now + SLOW);
+        let phase = Phase::Looked {
+            seat,
+            slow_at,
+            looks_left,
+        };
+        let standing = Standing { told, phase };
+        self.desk.cards.insert(reader.clone(), standing);
+        self.out.push(Output::Seat { seat, reader });
+        let (task, deadline) = (Task::Look, None);
+        self.out.push(Output::Assign {
+            seat,
+            task,
+            deadline,
+        });
+    }
+
+    fn dismiss(&mut self, standing: &Standing) {
+        self.out
+            .extend(standing.seat().map(|seat| Output::Dismiss { seat }));
+    }
+
+    /// Acts on every deadline that has passed.
+    pub(super) fn expire(&mut self) {
+        let now = self.now;
+        let is_due = |standing: &Standing| standing.deadline().is_some_and(|at| at <= now);
+        let due = self.desk.cards.iter().filter(|(_, card)| is_due(card));
+        for reader in due.map(|(reader, _)| reader.clone()).collect::<Vec<_>>() {
+            match self.desk.cards.get_mut(&reader) {
+                Some(Standing {
+                    told,
+                    phase: Phase::Looked { slow_at, .. },
+                }) => {
+                    *slow_at = None;
+                    *told = Told::Unusable(Error::Timeout);
+                    let reason = Error::Timeout;
+                    self.tell(Event::Unusable { reader, reason });
+                }
+                Some(Standing {
+                    phase: Phase::Idle { looks_left, .. },
+                    ..
+                }) => {
+                    let looks_left = *looks_left;
+                    self.look(reader, looks_left);
+                }
+                Some(Standing {
+                    phase: Phase::Serving { .. },
+                    ..
+                })
+                | None => {}
+            }
+        }
+        let (expired, queue) = std::mem::take(&mut self.desk.queue)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|request| request.deadline <= now);
+        self.desk.queue = queue;
+        let hung = expired.iter().any(|request| request.task.is_none());
+        for request in expired {
+            self.tell(request.kind.refused(request.op, Error::Timeout));
+        }
+        if let (true, Some((reader, _))) = (hung, self.at_work()) {
+            self.look(reader, LOOKS);
+        }
+    }
+
+    /// Gives the first request to the serving card's operator, unless that has one in hand.
+    pub(super) fn assign(&mut self) {
+        if let (Some((_, seat)), Some(request)) = (self.at_work(), self.desk.queue.front_mut())
+            && let Some(task) = request.task.take()
+        {
+            let deadline = Some(request.deadline);
+            self.out.push(Output::Assign {
+                seat,
+                task,
+                deadline,
+            });
+        }
+    }
+
+    /// The serving card's reader and operator, unless it is just being looked at.
+    fn at_work(&self) -> Option<(String, Seat)> {
+        let mut cards = self.desk.cards.iter();
+        cards.find_map(|(reader, standing)| match standing.phase {
+            Phase::Serving { seat } => Some((reader.clone(), seat)),
+            Phase::Looked { .. } | Phase::Idle { .. } => None,
+        })
+    }
+}
