@@ -47,7 +47,10 @@ impl DeviceBinding {
         schema?;
         Some(Self {
             addresses: addresses?,
-            card: CardBinding { serial: serial?, public_key: public_key? },
+            card: CardBinding {
+                serial: serial?,
+                public_key: public_key?,
+            },
             preshared_key,
         })
     }

@@ -41,8 +41,13 @@ struct Located<T> {
 
 impl<'a> Document<'a> {
     pub(crate) fn read(sources: &'a [Source<'a>], keys: &'static [KeyInfo]) -> Self {
-        let mut document =
-            Self { sources, keys, values: BTreeMap::new(), sections: BTreeMap::new(), mistakes: Vec::new() };
+        let mut document = Self {
+            sources,
+            keys,
+            values: BTreeMap::new(),
+            sections: BTreeMap::new(),
+            mistakes: Vec::new(),
+        };
         for (index, source) in sources.iter().enumerate() {
             document.read_source(index, source.text);
         }
@@ -57,7 +62,13 @@ impl<'a> Document<'a> {
     ) -> Option<T> {
         if !self.values.contains_key(key) {
             let place = self.section_of(key);
-            self.mistake(place, Problem::Missing { key, example: self.example(key) });
+            self.mistake(
+                place,
+                Problem::Missing {
+                    key,
+                    example: self.example(key),
+                },
+            );
             return None;
         }
         self.optional(key, read)
@@ -73,7 +84,10 @@ impl<'a> Document<'a> {
         match read(&found.it) {
             Ok(value) => Some(value),
             Err(rejection) => {
-                let place = Place { source: found.place.source, offset: rejection.span.start };
+                let place = Place {
+                    source: found.place.source,
+                    offset: rejection.span.start,
+                };
                 let problem = rejection.problem(key, self.example(key));
                 self.mistake(place, problem);
                 None
@@ -88,22 +102,45 @@ impl<'a> Document<'a> {
         limit: usize,
         mut read: impl FnMut(&mut Self) -> Option<T>,
     ) -> Vec<T> {
-        let Some(Located { place, it }) = self.values.remove(key) else { return Vec::new() };
+        let Some(Located { place, it }) = self.values.remove(key) else {
+            return Vec::new();
+        };
         let (example, span) = (self.example(key), it.span());
         let found = it.get_ref().type_str();
-        let wrong = |found| Problem::WrongType { key, expected: "a list of sections", found, example };
+        let wrong = |found| Problem::WrongType {
+            key,
+            expected: "a list of sections",
+            found,
+            example,
+        };
         let DeValue::Array(items) = it.into_inner() else {
-            self.mistake(Place { offset: span.start, ..place }, wrong(found));
+            self.mistake(
+                Place {
+                    offset: span.start,
+                    ..place
+                },
+                wrong(found),
+            );
             return Vec::new();
         };
         if items.len() > limit {
             let reason = ValueError::TooLong { limit };
-            self.mistake(place, Problem::BadValue { key, reason, example });
+            self.mistake(
+                place,
+                Problem::BadValue {
+                    key,
+                    reason,
+                    example,
+                },
+            );
             return Vec::new();
         }
         let mut sections = Vec::new();
         for item in items.iter() {
-            let place = Place { offset: item.span().start, ..place };
+            let place = Place {
+                offset: item.span().start,
+                ..place
+            };
             match item.get_ref() {
                 DeValue::Table(table) => {
                     self.values.retain(|path, _| !within(path, key));
@@ -120,10 +157,20 @@ impl<'a> Document<'a> {
     /// Refuses what a single value could not show, at the place of `key`, or of its section if that is not set.
     pub(crate) fn reject(&mut self, key: &'static str, reason: ValueError) {
         let place = match self.values.get(key) {
-            Some(found) => Place { offset: found.it.span().start, ..found.place },
+            Some(found) => Place {
+                offset: found.it.span().start,
+                ..found.place
+            },
             None => self.section_of(key),
         };
-        self.mistake(place, Problem::BadValue { key, reason, example: self.example(key) });
+        self.mistake(
+            place,
+            Problem::BadValue {
+                key,
+                reason,
+                example: self.example(key),
+            },
+        );
     }
 
     /// What was built, if nothing was wrong; else every mistake in the order of the files.
@@ -134,7 +181,8 @@ impl<'a> Document<'a> {
         }
         if self.mistakes.iter().any(|mistake| unreadable(&mistake.it)) {
             // What seems to be missing may well be there.
-            self.mistakes.retain(|mistake| !matches!(mistake.it, Problem::Missing { .. }));
+            self.mistakes
+                .retain(|mistake| !matches!(mistake.it, Problem::Missing { .. }));
         }
         self.mistakes.sort_by_key(|mistake| mistake.place);
         let hidden = self.mistakes.len().saturating_sub(MAX_MISTAKES);
@@ -143,11 +191,18 @@ impl<'a> Document<'a> {
             let place = last.place;
             self.mistake(place, Problem::More(hidden));
         }
-        Err(self.mistakes.iter().map(|mistake| located(self.sources, mistake)).collect())
+        Err(self
+            .mistakes
+            .iter()
+            .map(|mistake| located(self.sources, mistake))
+            .collect())
     }
 
     fn read_source(&mut self, index: usize, text: &'a str) {
-        let start = Place { source: index, offset: 0 };
+        let start = Place {
+            source: index,
+            offset: 0,
+        };
         if text.len() > MAX_BYTES {
             self.mistake(start, Problem::TooLarge { limit: MAX_BYTES });
             return;
@@ -160,14 +215,23 @@ impl<'a> Document<'a> {
         }
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
-            self.mistake(Place { source: index, offset }, Problem::Syntax(error.message().to_owned()));
+            self.mistake(
+                Place {
+                    source: index,
+                    offset,
+                },
+                Problem::Syntax(error.message().to_owned()),
+            );
         }
     }
 
     /// Sorts what `table` holds under the known keys that start with `section`.
     fn read_table(&mut self, source: usize, section: &str, table: DeTable<'a>) {
         for (name, value) in table {
-            let place = Place { source, offset: name.span().start };
+            let place = Place {
+                source,
+                offset: name.span().start,
+            };
             let path = match section {
                 "" => name.get_ref().to_string(),
                 section => format!("{section}.{}", name.get_ref()),
@@ -181,11 +245,25 @@ impl<'a> Document<'a> {
                     self.read_table(source, &path, inner);
                 } else {
                     let (key, example) = (&key.path[..path.len()], key.example);
-                    self.mistake(place, Problem::WrongType { key, expected: "a section", found, example });
+                    self.mistake(
+                        place,
+                        Problem::WrongType {
+                            key,
+                            expected: "a section",
+                            found,
+                            example,
+                        },
+                    );
                 }
             } else {
                 let nearest = self.nearest(&path);
-                self.mistake(place, Problem::UnknownKey { key: shown(&path), nearest });
+                self.mistake(
+                    place,
+                    Problem::UnknownKey {
+                        key: shown(&path),
+                        nearest,
+                    },
+                );
             }
         }
     }
@@ -198,14 +276,29 @@ impl<'a> Document<'a> {
             false => strsim::normalized_damerau_levenshtein(candidate, path),
         };
         let too_long = path.len() > MAX_SHOWN;
-        let sections = self.keys.iter().filter_map(|key| key.path.split_once('.')).map(|(section, _)| section);
-        let candidates = self.keys.iter().map(|key| key.path).chain(sections).filter(|_| !too_long);
+        let sections = self
+            .keys
+            .iter()
+            .filter_map(|key| key.path.split_once('.'))
+            .map(|(section, _)| section);
+        let candidates = self
+            .keys
+            .iter()
+            .map(|key| key.path)
+            .chain(sections)
+            .filter(|_| !too_long);
         let scored = candidates.map(|candidate| (likeness(candidate), candidate));
-        scored.filter(|(score, _)| *score > 0.6).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+        scored
+            .filter(|(score, _)| *score > 0.6)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, candidate)| candidate)
     }
 
     fn example(&self, key: &'static str) -> &'static str {
-        self.keys.iter().find(|known| known.path == key).map_or("", |known| known.example)
+        self.keys
+            .iter()
+            .find(|known| known.path == key)
+            .map_or("", |known| known.example)
     }
 
     fn section_of(&self, key: &str) -> Place {
@@ -220,7 +313,8 @@ impl<'a> Document<'a> {
 
 /// Whether `path` lies in `section`, at any depth.
 fn within(path: &str, section: &str) -> bool {
-    path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+    path.strip_prefix(section)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// Whether the problem kept the rest of a file from being read.
@@ -237,12 +331,17 @@ fn unreadable(problem: &Problem) -> bool {
 
 /// What a file may say is anything; what a message says is short and harmless to a terminal.
 fn shown(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect()
+    text.chars()
+        .take(MAX_SHOWN)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 fn located(sources: &[Source<'_>], mistake: &Located<Problem>) -> PolicyError {
     let Place { source, offset } = mistake.place;
-    let (file, text) = sources.get(source).map_or(("policy.toml", ""), |source| (source.file, source.text));
+    let (file, text) = sources
+        .get(source)
+        .map_or(("policy.toml", ""), |source| (source.file, source.text));
     let before = &text[..text.floor_char_boundary(offset)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     PolicyError {

@@ -23,13 +23,28 @@ pub enum Problem {
     #[error("{0}")]
     Syntax(String),
     #[error("unknown key '{key}'{}", suggestion(nearest))]
-    UnknownKey { key: String, nearest: Option<&'static str> },
+    UnknownKey {
+        key: String,
+        nearest: Option<&'static str>,
+    },
     #[error("'{key}' is missing, for example: {example}")]
-    Missing { key: &'static str, example: &'static str },
+    Missing {
+        key: &'static str,
+        example: &'static str,
+    },
     #[error("'{key}' is {found} where {expected} is expected, for example: {example}")]
-    WrongType { key: &'static str, expected: &'static str, found: &'static str, example: &'static str },
+    WrongType {
+        key: &'static str,
+        expected: &'static str,
+        found: &'static str,
+        example: &'static str,
+    },
     #[error("'{key}': {reason}; for example: {example}")]
-    BadValue { key: &'static str, reason: ValueError, example: &'static str },
+    BadValue {
+        key: &'static str,
+        reason: ValueError,
+        example: &'static str,
+    },
     #[error("the file is larger than {limit} bytes")]
     TooLarge { limit: usize },
     #[error("{0} more mistakes are not shown")]

@@ -17,12 +17,21 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
     key("schema", "schema = 1"),
     key("gateway.name", "name = \"vpn.example.se\""),
     key("gateway.endpoints", "endpoints = [\"198.51.100.2:51820\"]"),
-    key("gateway.public_key", "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\""),
-    key("internal.prefixes", "prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]"),
+    key(
+        "gateway.public_key",
+        "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"",
+    ),
+    key(
+        "internal.prefixes",
+        "prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+    ),
     key("beacon", "[[beacon]]"),
     key("beacon.name", "name = \"city hall\""),
     key("beacon.address", "address = \"10.20.0.53:8443\""),
-    key("beacon.pins", "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]"),
+    key(
+        "beacon.pins",
+        "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
+    ),
     key("tunnel.mtu", "mtu = 1420"),
     key("tunnel.keepalive", "keepalive = \"25s\""),
     key("user.may_disconnect", "may_disconnect = true"),
@@ -38,8 +47,14 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
 /// Keys of `device.toml`.
 pub const DEVICE_KEYS: &[KeyInfo] = &[
     key("schema", "schema = 1"),
-    key("addresses", "addresses = [\"10.20.255.7/32\", \"fd20::ff07/128\"]"),
+    key(
+        "addresses",
+        "addresses = [\"10.20.255.7/32\", \"fd20::ff07/128\"]",
+    ),
     key("preshared_key", "preshared_key = \"BASE64 OF 32 BYTES\""),
     key("card.serial", "serial = \"0006:12345678\""),
-    key("card.public_key", "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\""),
+    key(
+        "card.public_key",
+        "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"",
+    ),
 ];

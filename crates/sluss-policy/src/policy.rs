@@ -120,7 +120,15 @@ impl Policy {
             Support::build(document),
         );
         schema?;
-        Some(Self { gateway: gateway?, internal: internal?, beacons, tunnel, user, timing, support })
+        Some(Self {
+            gateway: gateway?,
+            internal: internal?,
+            beacons,
+            tunnel,
+            user,
+            timing,
+            support,
+        })
     }
 }
 
@@ -128,7 +136,13 @@ impl Policy {
 pub(crate) fn schema(document: &mut Document<'_>) -> Option<()> {
     let found = document.required("schema", integer(i64::MIN..=i64::MAX))?;
     if found != SCHEMA {
-        document.reject("schema", ValueError::UnknownSchema { found, known: SCHEMA });
+        document.reject(
+            "schema",
+            ValueError::UnknownSchema {
+                found,
+                known: SCHEMA,
+            },
+        );
     }
     Some(())
 }
@@ -138,7 +152,11 @@ impl Gateway {
         let name = document.required("gateway.name", text(label));
         let endpoints = document.required("gateway.endpoints", list(8, endpoint));
         let public_key = document.required("gateway.public_key", text(str::parse));
-        Some(Self { name: name?, endpoints: endpoints?, public_key: public_key? })
+        Some(Self {
+            name: name?,
+            endpoints: endpoints?,
+            public_key: public_key?,
+        })
     }
 }
 
@@ -147,7 +165,11 @@ impl Beacon {
         let name = document.required("beacon.name", text(label));
         let address = document.required("beacon.address", text(endpoint));
         let pins = document.required("beacon.pins", list(8, str::parse));
-        Some(Self { name: name?, address: address?, pins: pins? })
+        Some(Self {
+            name: name?,
+            address: address?,
+            pins: pins?,
+        })
     }
 }
 
@@ -155,14 +177,22 @@ impl TunnelSettings {
     fn build(document: &mut Document<'_>) -> Self {
         // IPv6 needs links of 1280 bytes (RFC 8200, 5); WireGuard counts its keepalive in a u16 of seconds.
         let mtu = document.optional("tunnel.mtu", integer(1280..=9000));
-        let keepalive = document.optional("tunnel.keepalive", text(duration(SECOND..=SECOND * 65_535)));
-        Self { mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1420), keepalive }
+        let keepalive =
+            document.optional("tunnel.keepalive", text(duration(SECOND..=SECOND * 65_535)));
+        Self {
+            mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1420),
+            keepalive,
+        }
     }
 }
 
 impl UserRights {
     fn build(document: &mut Document<'_>) -> Self {
-        Self { may_disconnect: document.optional("user.may_disconnect", boolean).unwrap_or(true) }
+        Self {
+            may_disconnect: document
+                .optional("user.may_disconnect", boolean)
+                .unwrap_or(true),
+        }
     }
 }
 
@@ -170,20 +200,57 @@ impl Timing {
     fn build(document: &mut Document<'_>) -> Self {
         let default = Self::default();
         let mut time = |key, least, most, default| {
-            document.optional(key, text(duration(least..=most))).unwrap_or(default)
+            document
+                .optional(key, text(duration(least..=most)))
+                .unwrap_or(default)
         };
         let timing = Self {
-            settle_quiet: time("timing.settle_quiet", MILLISECOND * 20, SECOND * 5, default.settle_quiet),
-            settle_limit: time("timing.settle_limit", MILLISECOND * 20, SECOND * 20, default.settle_limit),
-            probe_timeout: time("timing.probe_timeout", MILLISECOND * 100, SECOND * 10, default.probe_timeout),
-            retry_first: time("timing.retry_first", MILLISECOND * 100, SECOND * 60, default.retry_first),
-            retry_limit: time("timing.retry_limit", MILLISECOND * 100, SECOND * 3600, default.retry_limit),
+            settle_quiet: time(
+                "timing.settle_quiet",
+                MILLISECOND * 20,
+                SECOND * 5,
+                default.settle_quiet,
+            ),
+            settle_limit: time(
+                "timing.settle_limit",
+                MILLISECOND * 20,
+                SECOND * 20,
+                default.settle_limit,
+            ),
+            probe_timeout: time(
+                "timing.probe_timeout",
+                MILLISECOND * 100,
+                SECOND * 10,
+                default.probe_timeout,
+            ),
+            retry_first: time(
+                "timing.retry_first",
+                MILLISECOND * 100,
+                SECOND * 60,
+                default.retry_first,
+            ),
+            retry_limit: time(
+                "timing.retry_limit",
+                MILLISECOND * 100,
+                SECOND * 3600,
+                default.retry_limit,
+            ),
         };
         if timing.settle_limit < timing.settle_quiet {
-            document.reject("timing.settle_limit", ValueError::ShorterThan { than: "settle_quiet" });
+            document.reject(
+                "timing.settle_limit",
+                ValueError::ShorterThan {
+                    than: "settle_quiet",
+                },
+            );
         }
         if timing.retry_limit < timing.retry_first {
-            document.reject("timing.retry_limit", ValueError::ShorterThan { than: "retry_first" });
+            document.reject(
+                "timing.retry_limit",
+                ValueError::ShorterThan {
+                    than: "retry_first",
+                },
+            );
         }
         timing
     }
@@ -213,19 +280,50 @@ impl Default for Timing {
 /// The policy in force, defaults included, as a file that would give the same one.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gateway, internal, beacons, tunnel, user, timing, support } = self;
-        writeln!(f, "schema = {SCHEMA}\n\n[gateway]\nname = {}", quoted(&gateway.name))?;
-        writeln!(f, "endpoints = {}\npublic_key = \"{}\"", array(&gateway.endpoints), gateway.public_key)?;
+        let Self {
+            gateway,
+            internal,
+            beacons,
+            tunnel,
+            user,
+            timing,
+            support,
+        } = self;
+        writeln!(
+            f,
+            "schema = {SCHEMA}\n\n[gateway]\nname = {}",
+            quoted(&gateway.name)
+        )?;
+        writeln!(
+            f,
+            "endpoints = {}\npublic_key = \"{}\"",
+            array(&gateway.endpoints),
+            gateway.public_key
+        )?;
         writeln!(f, "\n[internal]\nprefixes = {}", array(internal))?;
-        for Beacon { name, address, pins } in beacons {
-            writeln!(f, "\n[[beacon]]\nname = {}\naddress = \"{address}\"\npins = {}", quoted(name), array(pins))?;
+        for Beacon {
+            name,
+            address,
+            pins,
+        } in beacons
+        {
+            writeln!(
+                f,
+                "\n[[beacon]]\nname = {}\naddress = \"{address}\"\npins = {}",
+                quoted(name),
+                array(pins)
+            )?;
         }
         writeln!(f, "\n[tunnel]\nmtu = {}", tunnel.mtu)?;
         if let Some(keepalive) = tunnel.keepalive {
             writeln!(f, "keepalive = \"{}\"", Span(keepalive))?;
         }
         writeln!(f, "\n[user]\nmay_disconnect = {}", user.may_disconnect)?;
-        writeln!(f, "\n[timing]\nsettle_quiet = \"{}\"", Span(timing.settle_quiet))?;
+        writeln!(
+            f,
+            "\n[timing]\nsettle_quiet = \"{}\"",
+            Span(timing.settle_quiet)
+        )?;
         writeln!(f, "settle_limit = \"{}\"", Span(timing.settle_limit))?;
         writeln!(f, "probe_timeout = \"{}\"", Span(timing.probe_timeout))?;
         writeln!(f, "retry_first = \"{}\"", Span(timing.retry_first))?;
@@ -247,5 +345,9 @@ fn quoted(text: &str) -> toml::Value {
 }
 
 fn array(items: &[impl fmt::Display]) -> toml::Value {
-    items.iter().map(ToString::to_string).collect::<Vec<_>>().into()
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .into()
 }

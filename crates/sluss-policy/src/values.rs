@@ -115,7 +115,10 @@ impl fmt::Debug for SpkiPin {
 
 /// Decodes base64 straight into `bytes`, so that no copy of a secret is left behind.
 fn decode(text: &str, bytes: &mut [u8; 32]) -> Result<(), ValueError> {
-    let wrong_length = |found| ValueError::WrongLength { expected: 32, found };
+    let wrong_length = |found| ValueError::WrongLength {
+        expected: 32,
+        found,
+    };
     match BASE64.decode_slice(text, bytes.as_mut_slice()) {
         Ok(32) => Ok(()),
         Ok(found) => Err(wrong_length(found)),
@@ -133,38 +136,67 @@ pub(crate) struct Rejection {
 }
 
 enum Refused {
-    Type { expected: &'static str, found: &'static str },
+    Type {
+        expected: &'static str,
+        found: &'static str,
+    },
     Value(ValueError),
 }
 
 impl Rejection {
     pub(crate) fn problem(self, key: &'static str, example: &'static str) -> Problem {
         match self.why {
-            Refused::Type { expected, found } => Problem::WrongType { key, expected, found, example },
-            Refused::Value(reason) => Problem::BadValue { key, reason, example },
+            Refused::Type { expected, found } => Problem::WrongType {
+                key,
+                expected,
+                found,
+                example,
+            },
+            Refused::Value(reason) => Problem::BadValue {
+                key,
+                reason,
+                example,
+            },
         }
     }
 
     fn wrong_type(value: &Spanned<DeValue<'_>>, expected: &'static str) -> Self {
         let found = value.get_ref().type_str();
-        Self { span: value.span(), why: Refused::Type { expected, found } }
+        Self {
+            span: value.span(),
+            why: Refused::Type { expected, found },
+        }
     }
 
     fn value(value: &Spanned<DeValue<'_>>, reason: ValueError) -> Self {
-        Self { span: value.span(), why: Refused::Value(reason) }
+        Self {
+            span: value.span(),
+            why: Refused::Value(reason),
+        }
     }
 }
 
 type Value<'v, 'a> = &'v Spanned<DeValue<'a>>;
 
 pub(crate) fn boolean(value: Value<'_, '_>) -> Result<bool, Rejection> {
-    value.get_ref().as_bool().ok_or_else(|| Rejection::wrong_type(value, "true or false"))
+    value
+        .get_ref()
+        .as_bool()
+        .ok_or_else(|| Rejection::wrong_type(value, "true or false"))
 }
 
-pub(crate) fn integer(range: RangeInclusive<i64>) -> impl Fn(Value<'_, '_>) -> Result<i64, Rejection> {
+pub(crate) fn integer(
+    range: RangeInclusive<i64>,
+) -> impl Fn(Value<'_, '_>) -> Result<i64, Rejection> {
     move |value| {
-        let digits = value.get_ref().as_integer().ok_or_else(|| Rejection::wrong_type(value, "a number"))?;
-        let out_of_range = ValueError::OutOfRange { least: *range.start(), most: *range.end() };
+        let digits = value
+            .get_ref()
+            .as_integer()
+            .ok_or_else(|| Rejection::wrong_type(value, "a number"))?;
+        let out_of_range = ValueError::OutOfRange {
+            least: *range.start(),
+            most: *range.end(),
+        };
         i64::from_str_radix(digits.as_str(), digits.radix())
             .ok()
             .filter(|number| range.contains(number))
@@ -177,7 +209,10 @@ pub(crate) fn text<T>(
     parse: impl Fn(&str) -> Result<T, ValueError>,
 ) -> impl Fn(Value<'_, '_>) -> Result<T, Rejection> {
     move |value| {
-        let text = value.get_ref().as_str().ok_or_else(|| Rejection::wrong_type(value, "a string"))?;
+        let text = value
+            .get_ref()
+            .as_str()
+            .ok_or_else(|| Rejection::wrong_type(value, "a string"))?;
         parse(text).map_err(|reason| Rejection::value(value, reason))
     }
 }
@@ -189,10 +224,15 @@ pub(crate) fn list<T: PartialEq>(
 ) -> impl Fn(Value<'_, '_>) -> Result<Vec<T>, Rejection> {
     let parse = text(parse);
     move |value| {
-        let items = value.get_ref().as_array().ok_or_else(|| Rejection::wrong_type(value, "a list of strings"))?;
+        let items = value
+            .get_ref()
+            .as_array()
+            .ok_or_else(|| Rejection::wrong_type(value, "a list of strings"))?;
         match items.len() {
             0 => return Err(Rejection::value(value, ValueError::Empty)),
-            len if len > limit => return Err(Rejection::value(value, ValueError::TooLong { limit })),
+            len if len > limit => {
+                return Err(Rejection::value(value, ValueError::TooLong { limit }));
+            }
             _ => {}
         }
         let mut list = Vec::with_capacity(items.len());
@@ -220,9 +260,13 @@ pub(crate) fn label(text: &str) -> Result<String, ValueError> {
 }
 
 /// A time with its unit, within bounds.
-pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, ValueError> {
+pub(crate) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, ValueError> {
     move |text| {
-        let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or(ValueError::NotADuration)?;
+        let unit = text
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or(ValueError::NotADuration)?;
         let number: u64 = text[..unit].parse().map_err(|_| ValueError::NotADuration)?;
         let in_ms: u64 = match &text[unit..] {
             "ms" => 1,
@@ -231,9 +275,14 @@ pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Resu
             "h" => 3_600_000,
             _ => return Err(ValueError::NotADuration),
         };
-        let out_of_range = ValueError::DurationOutOfRange { least: *range.start(), most: *range.end() };
+        let out_of_range = ValueError::DurationOutOfRange {
+            least: *range.start(),
+            most: *range.end(),
+        };
         let duration = number.checked_mul(in_ms).map(Duration::from_millis);
-        duration.filter(|duration| range.contains(duration)).ok_or(out_of_range)
+        duration
+            .filter(|duration| range.contains(duration))
+            .ok_or(out_of_range)
     }
 }
 
@@ -257,8 +306,15 @@ pub(crate) fn interface_address(text: &str) -> Result<IpNet, ValueError> {
 
 /// A network that can be internal: no host bits, and none of the addresses without which no link works.
 pub(crate) fn internal_prefix(text: &str) -> Result<IpNet, ValueError> {
-    const NEVER_INTERNAL: [&str; 7] =
-        ["127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32", "::1/128", "fe80::/10", "ff00::/8"];
+    const NEVER_INTERNAL: [&str; 7] = [
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "::1/128",
+        "fe80::/10",
+        "ff00::/8",
+    ];
 
     let prefix: IpNet = text.parse().map_err(|_| ValueError::NotAPrefix)?;
     let network = prefix.trunc();
@@ -266,7 +322,11 @@ pub(crate) fn internal_prefix(text: &str) -> Result<IpNet, ValueError> {
         return Err(ValueError::HostBits { network });
     }
     let overlaps = |never: IpNet| network.contains(&never) || never.contains(&network);
-    match NEVER_INTERNAL.iter().filter_map(|never| never.parse().ok()).any(overlaps) {
+    match NEVER_INTERNAL
+        .iter()
+        .filter_map(|never| never.parse().ok())
+        .any(overlaps)
+    {
         true => Err(ValueError::NotInternal { prefix }),
         false => Ok(prefix),
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sluss_policy::Policy;
 
 use crate::{
-    Action, Confirmation, Deadline, DeadlineReason, Host, HostMode, Intent, Key, Location, LossReason, OutsideReason,
-    Retry, State, Time, Tunnel,
+    Action, Confirmation, Deadline, DeadlineReason, Host, HostMode, Intent, Key, Location,
+    LossReason, OutsideReason, Retry, State, Time, Tunnel,
 };
 
 /// What the probe worker has beyond its own deadline before it is given up.
@@ -28,8 +28,12 @@ impl State {
     pub fn deadline(&self) -> Option<Deadline> {
         let location = match &self.location {
             Location::Asleep { until } => Some((*until, DeadlineReason::SleepOverdue)),
-            Location::Settling { quiet_at, .. } => Some((*quiet_at, DeadlineReason::NetworkSettled)),
-            Location::Probing { deadline, .. } => Some((*deadline + PROBE_GRACE, DeadlineReason::ProbeOverdue)),
+            Location::Settling { quiet_at, .. } => {
+                Some((*quiet_at, DeadlineReason::NetworkSettled))
+            }
+            Location::Probing { deadline, .. } => {
+                Some((*deadline + PROBE_GRACE, DeadlineReason::ProbeOverdue))
+            }
             Location::Offline | Location::Inside(_) | Location::Outside { .. } => None,
         };
         let key = match &self.key {
@@ -44,10 +48,16 @@ impl State {
             | Key::Blocked(_) => None,
         };
         let tunnel = match &self.tunnel {
-            Tunnel::Starting { deadline, .. } => Some((*deadline, DeadlineReason::TunnelStartOverdue)),
-            Tunnel::Stopping { deadline, .. } => Some((*deadline, DeadlineReason::TunnelStopOverdue)),
+            Tunnel::Starting { deadline, .. } => {
+                Some((*deadline, DeadlineReason::TunnelStartOverdue))
+            }
+            Tunnel::Stopping { deadline, .. } => {
+                Some((*deadline, DeadlineReason::TunnelStopOverdue))
+            }
             // An unwanted tunnel need not wake anybody.
-            Tunnel::Down { retry: Some(retry) } if self.wants_tunnel() => Some((retry.at, DeadlineReason::TunnelRetry)),
+            Tunnel::Down { retry: Some(retry) } if self.wants_tunnel() => {
+                Some((retry.at, DeadlineReason::TunnelRetry))
+            }
             Tunnel::Down { .. } | Tunnel::Up { .. } => None,
         };
         let host = match &self.host {
@@ -55,7 +65,11 @@ impl State {
             Host::Failed { retry_at, .. } => Some((*retry_at, DeadlineReason::HostRetry)),
             Host::Unknown | Host::Applied(_) => None,
         };
-        [location, key, tunnel, host].into_iter().flatten().map(|(at, reason)| Deadline { at, reason }).min()
+        [location, key, tunnel, host]
+            .into_iter()
+            .flatten()
+            .map(|(at, reason)| Deadline { at, reason })
+            .min()
     }
 
     pub(crate) fn decide(&mut self, policy: &Policy, now: Time, actions: &mut Vec<Action>) {
@@ -94,7 +108,11 @@ impl State {
             self.arrive_outside(OutsideReason::NoBeacon, now);
         } else {
             let deadline = now + policy.timing.probe_timeout;
-            self.location = Location::Probing { op: self.op(), deadline, confirmation };
+            self.location = Location::Probing {
+                op: self.op(),
+                deadline,
+                confirmation,
+            };
         }
     }
 
@@ -123,16 +141,22 @@ impl State {
                     self.start_tunnel(now, actions);
                 }
             }
-            Tunnel::Starting { .. } | Tunnel::Up { .. } if !bearable => self.stop_tunnel(None, now, actions),
+            Tunnel::Starting { .. } | Tunnel::Up { .. } if !bearable => {
+                self.stop_tunnel(None, now, actions)
+            }
             Tunnel::Starting { deadline, .. } if *deadline <= now => {
                 let retry = self.retry(policy, LossReason::Overdue, now);
                 self.stop_tunnel(Some(retry), now, actions);
             }
-            Tunnel::Stopping { deadline, retry, .. } if *deadline <= now => {
+            Tunnel::Stopping {
+                deadline, retry, ..
+            } if *deadline <= now => {
                 let retry = *retry;
                 self.stop_tunnel(retry, now, actions);
             }
-            Tunnel::Up { refresh, .. } if *refresh && matches!(self.location, Location::Outside { .. }) => {
+            Tunnel::Up { refresh, .. }
+                if *refresh && matches!(self.location, Location::Outside { .. }) =>
+            {
                 *refresh = false;
                 actions.push(Action::RefreshTunnel);
             }
@@ -147,14 +171,21 @@ impl State {
         {
             self.secrets = Some(card.insertion);
             let op = self.op();
-            self.tunnel = Tunnel::Starting { op, deadline: now + TUNNEL_START };
+            self.tunnel = Tunnel::Starting {
+                op,
+                deadline: now + TUNNEL_START,
+            };
             actions.push(Action::StartTunnel { op });
         }
     }
 
     fn stop_tunnel(&mut self, retry: Option<Retry>, now: Time, actions: &mut Vec<Action>) {
         let op = self.op();
-        self.tunnel = Tunnel::Stopping { op, deadline: now + TUNNEL_STOP, retry };
+        self.tunnel = Tunnel::Stopping {
+            op,
+            deadline: now + TUNNEL_STOP,
+            retry,
+        };
         actions.push(Action::StopTunnel { op });
     }
 
@@ -181,7 +212,11 @@ impl State {
         };
         if !under_way {
             let op = self.op();
-            self.host = Host::Applying { op, mode: wanted.clone(), deadline: now + HOST_APPLY };
+            self.host = Host::Applying {
+                op,
+                mode: wanted.clone(),
+                deadline: now + HOST_APPLY,
+            };
             actions.push(Action::ApplyHost { op, mode: wanted });
         }
     }
@@ -191,7 +226,9 @@ impl State {
             Tunnel::Up { .. } => HostMode::Tunnelled,
             Tunnel::Starting { .. } | Tunnel::Stopping { .. } => HostMode::Closed,
             Tunnel::Down { .. } => match self.location.verified() {
-                Some(verified) => HostMode::Inside { link: verified.link.clone() },
+                Some(verified) => HostMode::Inside {
+                    link: verified.link.clone(),
+                },
                 None => HostMode::Closed,
             },
         }
@@ -213,8 +250,17 @@ impl State {
         let earlier = std::mem::replace(&mut self.asked.probe, op);
         actions.extend(earlier.map(|op| Action::CancelProbe { op }));
         if let Some((op, deadline)) = wanted {
-            let links = self.links.iter().filter(|link| link.usable()).cloned().collect();
-            actions.push(Action::Probe { op, links, deadline });
+            let links = self
+                .links
+                .iter()
+                .filter(|link| link.usable())
+                .cloned()
+                .collect();
+            actions.push(Action::Probe {
+                op,
+                links,
+                deadline,
+            });
         }
     }
 
@@ -223,9 +269,13 @@ impl State {
         let outside = matches!(self.location, Location::Outside { .. });
         let automatic = self.intent == Intent::Automatic;
         match &self.key {
-            Key::Verifying { card, deadline, .. } if *deadline <= now => self.key = Key::locked(card.clone()),
+            Key::Verifying { card, deadline, .. } if *deadline <= now => {
+                self.key = Key::locked(card.clone())
+            }
             // The prompt outlives doubt about the place: the user may be typing.
-            Key::AwaitingPin { card, .. } if inside || !automatic => self.key = Key::locked(card.clone()),
+            Key::AwaitingPin { card, .. } if inside || !automatic => {
+                self.key = Key::locked(card.clone())
+            }
             Key::Declined { card, .. } if inside => self.key = Key::locked(card.clone()),
             Key::Absent
             | Key::Unusable(_)
@@ -242,7 +292,10 @@ impl State {
             && automatic
         {
             let card = card.clone();
-            self.key = Key::AwaitingPin { card, op: self.op() };
+            self.key = Key::AwaitingPin {
+                card,
+                op: self.op(),
+            };
         }
 
         let wanted = match &self.key {

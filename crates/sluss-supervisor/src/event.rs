@@ -8,11 +8,18 @@ pub enum Event {
     /// All physical links as they are now, usable or not, best first.
     LinksChanged(Vec<Link>),
     /// All beacons of all links asked, answered or given up.
-    ProbeFinished { op: Op, evidence: Vec<Evidence> },
+    ProbeFinished {
+        op: Op,
+        evidence: Vec<Evidence>,
+    },
 
     /// A card whose key can serve us. `verified`: it answers without a PIN, which another program or we ourselves
     /// before a restart have given it.
-    CardInserted { serial: String, tries_left: u8, verified: bool },
+    CardInserted {
+        serial: String,
+        tries_left: u8,
+        verified: bool,
+    },
     /// A card that cannot serve us; also when a card that did no longer does.
     CardUnusable(crate::CardFault),
     /// The card, its reader or the whole card service is gone.
@@ -20,30 +27,58 @@ pub enum Event {
     /// Another program or sleep has reset the card: it is there, but wants its PIN again.
     CardLocked,
     /// How many tries are left was read again, as after a right PIN, which restores them.
-    TriesCounted { tries_left: u8 },
+    TriesCounted {
+        tries_left: u8,
+    },
 
     /// The user typed a PIN, which the caller holds until [`Action::VerifyPin`] or [`Action::DiscardPin`].
-    PinOffered { last_try_consented: bool },
+    PinOffered {
+        last_try_consented: bool,
+    },
     /// The card's answer to [`Action::VerifyPin`].
-    PinChecked { op: Op, check: PinCheck },
+    PinChecked {
+        op: Op,
+        check: PinCheck,
+    },
     /// The user closed the prompt of [`Action::AskPin`].
-    PinDeclined { op: Op },
+    PinDeclined {
+        op: Op,
+    },
     /// The user wants the keys wiped now: `sluss lock`.
     LockRequested,
 
     /// The tunnel's device and threads are there; handshakes begin.
-    TunnelStarted { op: Op },
-    TunnelStartFailed { op: Op, why: LossReason },
-    TunnelStopped { op: Op },
+    TunnelStarted {
+        op: Op,
+    },
+    TunnelStartFailed {
+        op: Op,
+        why: LossReason,
+    },
+    TunnelStopped {
+        op: Op,
+    },
     /// A session with the gateway was made by the tunnel that `op` started.
-    SessionEstablished { op: Op },
+    SessionEstablished {
+        op: Op,
+    },
     /// So many initiations in a row were not answered.
-    HandshakeUnanswered { op: Op, attempts: u32 },
+    HandshakeUnanswered {
+        op: Op,
+        attempts: u32,
+    },
     /// The tunnel that `op` started ended by itself and has cleaned up.
-    TunnelLost { op: Op, why: LossReason },
+    TunnelLost {
+        op: Op,
+        why: LossReason,
+    },
 
-    HostApplied { op: Op },
-    HostFailed { op: Op },
+    HostApplied {
+        op: Op,
+    },
+    HostFailed {
+        op: Op,
+    },
 
     /// `sluss up`
     UserUp,
@@ -75,7 +110,9 @@ pub enum LossReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinCheck {
     Accepted,
-    Wrong { tries_left: u8 },
+    Wrong {
+        tries_left: u8,
+    },
     /// Not tried: it would have been the last try, and the user had not consented.
     Withheld,
     Blocked,
@@ -87,7 +124,11 @@ pub enum PinCheck {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Ask every beacon of the policy on each of these links, and answer by `deadline`.
-    Probe { op: Op, links: Vec<Link>, deadline: Time },
+    Probe {
+        op: Op,
+        links: Vec<Link>,
+        deadline: Time,
+    },
     /// Its answer is no longer of interest.
     CancelProbe { op: Op },
 

@@ -71,13 +71,20 @@ impl Link {
         self.id == later.id
             && later.usable()
             && self.gateways == later.gateways
-            && self.addresses.iter().any(|net| !link_local(net.addr()) && later.addresses.contains(net))
+            && self
+                .addresses
+                .iter()
+                .any(|net| !link_local(net.addr()) && later.addresses.contains(net))
     }
 }
 
 /// What tells one network from another, as far as a laptop can see without asking: the next hops.
 pub(crate) fn next_hops(links: &[Link]) -> Vec<IpAddr> {
-    let mut hops: Vec<_> = links.iter().filter(|link| link.usable()).flat_map(|link| link.gateways.clone()).collect();
+    let mut hops: Vec<_> = links
+        .iter()
+        .filter(|link| link.usable())
+        .flat_map(|link| link.gateways.clone())
+        .collect();
     hops.sort();
     hops
 }

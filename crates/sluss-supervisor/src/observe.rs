@@ -7,8 +7,9 @@ use sluss_policy::Policy;
 use crate::decide::{HOST_RETRY, PIN_CHECK, SLEEP};
 use crate::link::next_hops;
 use crate::{
-    Action, Card, Confirmation, Event, Evidence, Host, Insertion, Intent, Key, Link, LinkId, Location, LossReason, Op,
-    Outcome, OutsideReason, PinCheck, Retry, Session, State, Time, Tunnel, Verified,
+    Action, Card, Confirmation, Event, Evidence, Host, Insertion, Intent, Key, Link, LinkId,
+    Location, LossReason, Op, Outcome, OutsideReason, PinCheck, Retry, Session, State, Time,
+    Tunnel, Verified,
 };
 
 impl State {
@@ -19,13 +20,27 @@ impl State {
             Event::ProbeFinished { op, evidence } => self.probe_finished(policy, op, evidence, now),
             Event::Suspending => self.location = Location::Asleep { until: now + SLEEP },
             Event::Resumed => {
+                // Not the rest of a wait that began before: the network of another place may only be coming up.
+                self.location = Location::Offline;
                 self.settle(policy, None, now);
                 self.ask_again();
             }
 
-            Event::CardInserted { serial, tries_left, verified } => {
-                let card = Card { serial, tries_left, insertion: Insertion(self.number()) };
-                self.key = if verified { Key::Unlocked(card) } else { Key::locked(card) };
+            Event::CardInserted {
+                serial,
+                tries_left,
+                verified,
+            } => {
+                let card = Card {
+                    serial,
+                    tries_left,
+                    insertion: Insertion(self.number()),
+                };
+                self.key = if verified {
+                    Key::Unlocked(card)
+                } else {
+                    Key::locked(card)
+                };
                 self.forget_failures();
             }
             Event::CardUnusable(fault) => self.key = Key::Unusable(fault),
@@ -33,7 +48,9 @@ impl State {
             Event::CardLocked => self.card_locked(),
             Event::TriesCounted { tries_left } => self.tries_counted(tries_left),
 
-            Event::PinOffered { last_try_consented } => return Some(self.pin_offered(last_try_consented, now)),
+            Event::PinOffered { last_try_consented } => {
+                return Some(self.pin_offered(last_try_consented, now));
+            }
             Event::PinChecked { op, check } => self.pin_checked(op, check),
             Event::PinDeclined { op } => self.pin_declined(op),
             Event::LockRequested => return self.lock_requested(),
@@ -43,7 +60,9 @@ impl State {
             Event::TunnelLost { op, why } => self.tunnel_failed(policy, op, why, now),
             Event::TunnelStopped { op } => self.tunnel_stopped(op),
             Event::SessionEstablished { op } => self.handshake(op, Session::Established),
-            Event::HandshakeUnanswered { op, attempts } => self.handshake(op, Session::Awaited { attempts }),
+            Event::HandshakeUnanswered { op, attempts } => {
+                self.handshake(op, Session::Awaited { attempts })
+            }
 
             Event::HostApplied { op } => self.host_answered(op, true, now),
             Event::HostFailed { op } => self.host_answered(op, false, now),
@@ -57,7 +76,11 @@ impl State {
 
     fn links_changed(&mut self, policy: &Policy, links: Vec<Link>, now: Time) {
         let before = std::mem::replace(&mut self.links, links);
-        if before.iter().filter(|link| link.usable()).eq(self.links.iter().filter(|link| link.usable())) {
+        if before
+            .iter()
+            .filter(|link| link.usable())
+            .eq(self.links.iter().filter(|link| link.usable()))
+        {
             return;
         }
         match &self.location {
@@ -70,7 +93,8 @@ impl State {
             | Location::Probing { .. }
             | Location::Outside { .. } => {}
         }
-        let stands = |verified: &&Verified| self.links.iter().any(|link| verified.link.same_place(link));
+        let stands =
+            |verified: &&Verified| self.links.iter().any(|link| verified.link.same_place(link));
         let held = self.location.verified().filter(stands).cloned();
         self.settle(policy, held, now);
     }
@@ -86,14 +110,25 @@ impl State {
                 | Location::Inside(_)
                 | Location::Outside { .. } => now + policy.timing.settle_limit,
             };
-            Location::Settling { quiet_at: (now + policy.timing.settle_quiet).min(limit), limit, held }
+            Location::Settling {
+                quiet_at: (now + policy.timing.settle_quiet).min(limit),
+                limit,
+                held,
+            }
         } else {
             Location::Offline
         };
     }
 
     fn probe_finished(&mut self, policy: &Policy, op: Op, evidence: Vec<Evidence>, now: Time) {
-        let Location::Probing { op: waited_for, confirmation, .. } = &self.location else { return };
+        let Location::Probing {
+            op: waited_for,
+            confirmation,
+            ..
+        } = &self.location
+        else {
+            return;
+        };
         if *waited_for != op {
             return;
         }
@@ -105,15 +140,22 @@ impl State {
         let second = matches!(confirmation, Confirmation::Second { .. });
         let (confirmed, since, doubt) = match &confirmation {
             Confirmation::First => (None, now, OutsideReason::NoProof),
-            Confirmation::Second { proved: before } => {
-                (proved.iter().find(|link| before.contains(&link.id)), now, OutsideReason::NotConfirmed)
-            }
-            Confirmation::Held(Verified { link, since }) => {
-                (proved.iter().find(|again| again.id == link.id), *since, OutsideReason::NoProof)
-            }
+            Confirmation::Second { proved: before } => (
+                proved.iter().find(|link| before.contains(&link.id)),
+                now,
+                OutsideReason::NotConfirmed,
+            ),
+            Confirmation::Held(Verified { link, since }) => (
+                proved.iter().find(|again| again.id == link.id),
+                *since,
+                OutsideReason::NoProof,
+            ),
         };
         if let Some(link) = confirmed {
-            self.location = Location::Inside(Verified { link: link.clone(), since });
+            self.location = Location::Inside(Verified {
+                link: link.clone(),
+                since,
+            });
         } else if !proved.is_empty() && !second {
             let proved: Vec<LinkId> = proved.into_iter().map(|link| link.id).collect();
             self.probe(policy, Confirmation::Second { proved }, now);
@@ -167,17 +209,33 @@ impl State {
             | Key::Withdrawn(card) => {
                 let card = card.clone();
                 let op = self.op();
-                self.key = Key::Verifying { card, op, deadline: now + PIN_CHECK };
-                Action::VerifyPin { op, last_try_consented }
+                self.key = Key::Verifying {
+                    card,
+                    op,
+                    deadline: now + PIN_CHECK,
+                };
+                Action::VerifyPin {
+                    op,
+                    last_try_consented,
+                }
             }
-            Key::Absent | Key::Unusable(_) | Key::Verifying { .. } | Key::Unlocked(_) | Key::Blocked(_) => {
-                Action::DiscardPin
-            }
+            Key::Absent
+            | Key::Unusable(_)
+            | Key::Verifying { .. }
+            | Key::Unlocked(_)
+            | Key::Blocked(_) => Action::DiscardPin,
         }
     }
 
     fn pin_checked(&mut self, op: Op, check: PinCheck) {
-        let Key::Verifying { card, op: waited_for, .. } = &self.key else { return };
+        let Key::Verifying {
+            card,
+            op: waited_for,
+            ..
+        } = &self.key
+        else {
+            return;
+        };
         if *waited_for != op {
             return;
         }
@@ -202,10 +260,16 @@ impl State {
     }
 
     fn pin_declined(&mut self, op: Op) {
-        if let Key::AwaitingPin { card, op: waited_for } = &self.key
+        if let Key::AwaitingPin {
+            card,
+            op: waited_for,
+        } = &self.key
             && *waited_for == op
         {
-            self.key = Key::Declined { card: card.clone(), network: next_hops(&self.links) };
+            self.key = Key::Declined {
+                card: card.clone(),
+                network: next_hops(&self.links),
+            };
             self.asked.pin = None;
         }
     }
@@ -220,16 +284,26 @@ impl State {
         if let Tunnel::Starting { op: waited_for, .. } = self.tunnel
             && waited_for == op
         {
-            self.tunnel = Tunnel::Up { op, since: now, session: Session::Awaited { attempts: 0 }, refresh: false };
+            self.tunnel = Tunnel::Up {
+                op,
+                since: now,
+                session: Session::Awaited { attempts: 0 },
+                refresh: false,
+            };
         }
     }
 
     fn tunnel_failed(&mut self, policy: &Policy, op: Op, why: LossReason, now: Time) {
         match self.tunnel {
             Tunnel::Starting { op: ours, .. } | Tunnel::Up { op: ours, .. } if ours == op => {
-                self.tunnel = Tunnel::Down { retry: Some(self.retry(policy, why, now)) };
+                self.tunnel = Tunnel::Down {
+                    retry: Some(self.retry(policy, why, now)),
+                };
             }
-            Tunnel::Down { .. } | Tunnel::Starting { .. } | Tunnel::Up { .. } | Tunnel::Stopping { .. } => {}
+            Tunnel::Down { .. }
+            | Tunnel::Starting { .. }
+            | Tunnel::Up { .. }
+            | Tunnel::Stopping { .. } => {}
         }
     }
 
@@ -237,12 +311,23 @@ impl State {
     pub(crate) fn retry(&mut self, policy: &Policy, why: LossReason, now: Time) -> Retry {
         let doubled = 2_u32.saturating_pow(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let pause = policy.timing.retry_first.saturating_mul(doubled).min(policy.timing.retry_limit);
-        Retry { at: now + pause, why }
+        let pause = policy
+            .timing
+            .retry_first
+            .saturating_mul(doubled)
+            .min(policy.timing.retry_limit);
+        Retry {
+            at: now + pause,
+            why,
+        }
     }
 
     fn tunnel_stopped(&mut self, op: Op) {
-        if let Tunnel::Stopping { op: waited_for, retry, .. } = self.tunnel
+        if let Tunnel::Stopping {
+            op: waited_for,
+            retry,
+            ..
+        } = self.tunnel
             && waited_for == op
         {
             self.tunnel = Tunnel::Down { retry };
@@ -250,7 +335,9 @@ impl State {
     }
 
     fn handshake(&mut self, op: Op, heard: Session) {
-        if let Tunnel::Up { op: ours, session, .. } = &mut self.tunnel
+        if let Tunnel::Up {
+            op: ours, session, ..
+        } = &mut self.tunnel
             && *ours == op
         {
             *session = heard;
@@ -261,13 +348,20 @@ impl State {
     }
 
     fn host_answered(&mut self, op: Op, applied: bool, now: Time) {
-        if let Host::Applying { op: waited_for, mode, .. } = &self.host
+        if let Host::Applying {
+            op: waited_for,
+            mode,
+            ..
+        } = &self.host
             && *waited_for == op
         {
             let mode = mode.clone();
             self.host = match applied {
                 true => Host::Applied(mode),
-                false => Host::Failed { mode, retry_at: now + HOST_RETRY },
+                false => Host::Failed {
+                    mode,
+                    retry_at: now + HOST_RETRY,
+                },
             };
         }
     }
@@ -302,5 +396,9 @@ fn proved(links: &[Link], evidence: &[Evidence]) -> Vec<Link> {
             | Outcome::NoAnswer => false,
         })
     };
-    links.iter().filter(|link| link.usable() && proves(link)).cloned().collect()
+    links
+        .iter()
+        .filter(|link| link.usable() && proves(link))
+        .cloned()
+        .collect()
 }

@@ -45,15 +45,28 @@ pub enum Location {
     /// No link can carry traffic.
     Offline,
     /// The laptop is about to sleep or sleeps: whatever was known is no longer.
-    Asleep { until: Time },
+    Asleep {
+        until: Time,
+    },
     /// Links are still changing; probed when quiet until `quiet_at`, or at `limit`.
     ///
     /// `held`: the laptop was inside and its link changed in small ways only, so that stands until it is asked again.
-    Settling { quiet_at: Time, limit: Time, held: Option<Verified> },
+    Settling {
+        quiet_at: Time,
+        limit: Time,
+        held: Option<Verified>,
+    },
     /// The probe worker is asked.
-    Probing { op: Op, deadline: Time, confirmation: Confirmation },
+    Probing {
+        op: Op,
+        deadline: Time,
+        confirmation: Confirmation,
+    },
     Inside(Verified),
-    Outside { why: OutsideReason, since: Time },
+    Outside {
+        why: OutsideReason,
+        since: Time,
+    },
 }
 
 /// The link on which a beacon proved itself, with the facts that held then.
@@ -95,13 +108,23 @@ pub enum Key {
     Unusable(CardFault),
     /// It wants its PIN, and nobody was asked yet.
     Locked(Card),
-    AwaitingPin { card: Card, op: Op },
+    AwaitingPin {
+        card: Card,
+        op: Op,
+    },
     /// The user closed the prompt: not asked again until the card is put in anew, the laptop is outside on another
     /// `network` (its gateways), or the user says so.
-    Declined { card: Card, network: Vec<IpAddr> },
+    Declined {
+        card: Card,
+        network: Vec<IpAddr>,
+    },
     /// The user locked it: keys are wiped, and only the user or a new insertion wakes it.
     Withdrawn(Card),
-    Verifying { card: Card, op: Op, deadline: Time },
+    Verifying {
+        card: Card,
+        op: Op,
+        deadline: Time,
+    },
     /// It answers without asking.
     Unlocked(Card),
     /// No tries are left.
@@ -135,11 +158,25 @@ pub enum CardFault {
 /// The tunnel as the tunnel worker told it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tunnel {
-    Down { retry: Option<Retry> },
-    Starting { op: Op, deadline: Time },
+    Down {
+        retry: Option<Retry>,
+    },
+    Starting {
+        op: Op,
+        deadline: Time,
+    },
     /// `op` is the one that started it. `refresh`: the gateway is still to be told of a change.
-    Up { op: Op, since: Time, session: Session, refresh: bool },
-    Stopping { op: Op, deadline: Time, retry: Option<Retry> },
+    Up {
+        op: Op,
+        since: Time,
+        session: Session,
+        refresh: bool,
+    },
+    Stopping {
+        op: Op,
+        deadline: Time,
+        retry: Option<Retry>,
+    },
 }
 
 /// A tunnel that failed is tried again.
@@ -170,10 +207,17 @@ pub enum Intent {
 pub enum Host {
     /// The daemon has just started; its predecessor's rules may be there.
     Unknown,
-    Applying { op: Op, mode: HostMode, deadline: Time },
+    Applying {
+        op: Op,
+        mode: HostMode,
+        deadline: Time,
+    },
     Applied(HostMode),
     /// The last attempt to apply `mode` failed: what is there is not known.
-    Failed { mode: HostMode, retry_at: Time },
+    Failed {
+        mode: HostMode,
+        retry_at: Time,
+    },
 }
 
 /// What routes and firewall do with the internal prefixes.
@@ -275,10 +319,19 @@ impl Location {
     pub fn verified(&self) -> Option<&Verified> {
         match self {
             Self::Inside(verified)
-            | Self::Settling { held: Some(verified), .. }
-            | Self::Probing { confirmation: Confirmation::Held(verified), .. } => Some(verified),
+            | Self::Settling {
+                held: Some(verified),
+                ..
+            }
+            | Self::Probing {
+                confirmation: Confirmation::Held(verified),
+                ..
+            } => Some(verified),
             Self::Settling { held: None, .. }
-            | Self::Probing { confirmation: Confirmation::First | Confirmation::Second { .. }, .. }
+            | Self::Probing {
+                confirmation: Confirmation::First | Confirmation::Second { .. },
+                ..
+            }
             | Self::Offline
             | Self::Asleep { .. }
             | Self::Outside { .. } => None,

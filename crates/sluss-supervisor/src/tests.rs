@@ -9,8 +9,8 @@ use std::time::Duration;
 use sluss_policy::{Policy, Source};
 
 use crate::{
-    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link, LinkId, Location,
-    LossReason, Op, Outcome, PinCheck, Session, State, Time, Tunnel, step,
+    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link,
+    LinkId, Location, LossReason, Op, Outcome, PinCheck, Session, State, Time, Tunnel, step,
 };
 
 const POLICY: &str = r#"
@@ -29,7 +29,11 @@ const POLICY: &str = r#"
 
 #[test]
 fn every_reachable_state_is_safe_and_finds_rest() {
-    let policy = Policy::parse(&[Source { file: "policy.toml", text: POLICY }]).expect("it is right");
+    let policy = Policy::parse(&[Source {
+        file: "policy.toml",
+        text: POLICY,
+    }])
+    .expect("it is right");
     let begin = Time::since_boot(Duration::from_secs(60));
     let (first, _) = step(&policy, State::new(), Event::Tick, begin);
 
@@ -49,29 +53,73 @@ fn every_reachable_state_is_safe_and_finds_rest() {
         }
     }
     println!("{} states, {turns} turns", seen.len());
-    assert!(seen.len() > 10_000, "the small world has become too small: {} states", seen.len());
+    assert!(
+        seen.len() > 10_000,
+        "the small world has become too small: {} states",
+        seen.len()
+    );
 }
 
-fn check_turn(policy: &Policy, before: &State, event: &Event, after: &State, actions: &[Action], now: Time) {
-    let context = || format!("{event:?}\nbefore: {before:#?}\nafter: {after:#?}\nactions: {actions:#?}");
+fn check_turn(
+    policy: &Policy,
+    before: &State,
+    event: &Event,
+    after: &State,
+    actions: &[Action],
+    now: Time,
+) {
+    let context =
+        || format!("{event:?}\nbefore: {before:#?}\nafter: {after:#?}\nactions: {actions:#?}");
     let exists = matches!(after.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
     let inside = matches!(after.location, Location::Inside(_));
-    assert!(!exists || after.key.card().is_some(), "a tunnel without a card: {}", context());
-    assert!(!exists || after.secrets == after.key.card().map(|card| card.insertion), "another card's: {}", context());
-    assert!(!exists || after.intent == Intent::Automatic, "a tunnel against the user's will: {}", context());
+    assert!(
+        !exists || after.key.card().is_some(),
+        "a tunnel without a card: {}",
+        context()
+    );
+    assert!(
+        !exists || after.secrets == after.key.card().map(|card| card.insertion),
+        "another card's: {}",
+        context()
+    );
+    assert!(
+        !exists || after.intent == Intent::Automatic,
+        "a tunnel against the user's will: {}",
+        context()
+    );
     assert!(!exists || !inside, "a tunnel inside: {}", context());
 
     for action in actions {
         match action {
             Action::StartTunnel { .. } => {
-                assert!(matches!(after.location, Location::Outside { .. }), "started before the verdict: {}", context());
-                assert!(matches!(after.key, Key::Unlocked(_)), "started without the key: {}", context());
-                assert_eq!(after.host, Host::Applied(HostMode::Closed), "started before it was closed: {}", context());
+                assert!(
+                    matches!(after.location, Location::Outside { .. }),
+                    "started before the verdict: {}",
+                    context()
+                );
+                assert!(
+                    matches!(after.key, Key::Unlocked(_)),
+                    "started without the key: {}",
+                    context()
+                );
+                assert_eq!(
+                    after.host,
+                    Host::Applied(HostMode::Closed),
+                    "started before it was closed: {}",
+                    context()
+                );
             }
-            Action::ApplyHost { mode: HostMode::Inside { link }, .. } => {
+            Action::ApplyHost {
+                mode: HostMode::Inside { link },
+                ..
+            } => {
                 let proof = after.location.verified().map(|verified| &verified.link);
                 assert_eq!(proof, Some(link), "opened without proof: {}", context());
-                assert!(matches!(after.tunnel, Tunnel::Down { .. }), "opened beside a tunnel: {}", context());
+                assert!(
+                    matches!(after.tunnel, Tunnel::Down { .. }),
+                    "opened beside a tunnel: {}",
+                    context()
+                );
             }
             Action::Probe { .. }
             | Action::CancelProbe { .. }
@@ -83,27 +131,57 @@ fn check_turn(policy: &Policy, before: &State, event: &Event, after: &State, act
             | Action::ForgetKeys
             | Action::StopTunnel { .. }
             | Action::RefreshTunnel
-            | Action::ApplyHost { mode: HostMode::Closed | HostMode::Tunnelled, .. } => {}
+            | Action::ApplyHost {
+                mode: HostMode::Closed | HostMode::Tunnelled,
+                ..
+            } => {}
         }
     }
     let open = matches!(
         &after.host,
-        Host::Applying { mode: HostMode::Inside { .. }, .. } | Host::Applied(HostMode::Inside { .. })
+        Host::Applying {
+            mode: HostMode::Inside { .. },
+            ..
+        } | Host::Applied(HostMode::Inside { .. })
     );
-    assert!(!open || after.location.verified().is_some(), "open without proof: {}", context());
+    assert!(
+        !open || after.location.verified().is_some(),
+        "open without proof: {}",
+        context()
+    );
 
-    assert!(after.deadline().is_none_or(|deadline| deadline.at > now), "a deadline in the past: {}", context());
-    assert!(after.deadline().is_some() || !waits(after), "waits for ever: {}", context());
+    assert!(
+        after.deadline().is_none_or(|deadline| deadline.at > now),
+        "a deadline in the past: {}",
+        context()
+    );
+    assert!(
+        after.deadline().is_some() || !waits(after),
+        "waits for ever: {}",
+        context()
+    );
     let (again, more) = step(policy, after.clone(), Event::Tick, now);
-    assert!(more.is_empty() && again == *after, "decided twice: {more:?} {}", context());
+    assert!(
+        more.is_empty() && again == *after,
+        "decided twice: {more:?} {}",
+        context()
+    );
 }
 
 /// Whether something is under way that nobody promised to finish.
 fn waits(state: &State) -> bool {
-    matches!(state.location, Location::Settling { .. } | Location::Probing { .. } | Location::Asleep { .. })
-        || matches!(state.key, Key::Verifying { .. })
-        || matches!(state.tunnel, Tunnel::Starting { .. } | Tunnel::Stopping { .. })
-        || matches!(state.host, Host::Unknown | Host::Applying { .. } | Host::Failed { .. })
+    matches!(
+        state.location,
+        Location::Settling { .. } | Location::Probing { .. } | Location::Asleep { .. }
+    ) || matches!(state.key, Key::Verifying { .. })
+        || matches!(
+            state.tunnel,
+            Tunnel::Starting { .. } | Tunnel::Stopping { .. }
+        )
+        || matches!(
+            state.host,
+            Host::Unknown | Host::Applying { .. } | Host::Failed { .. }
+        )
 }
 
 /// An answer to a question that was not asked changes nothing.
@@ -111,7 +189,10 @@ fn ignore_stale(policy: &Policy, state: &State, now: Time) {
     let (untold, _) = step(policy, state.clone(), Event::Tick, now);
     for stale in answers(Op(0)) {
         let (after, actions) = step(policy, state.clone(), stale.clone(), now);
-        assert!(actions.is_empty() && after == untold, "believed {stale:?}: {state:#?}");
+        assert!(
+            actions.is_empty() && after == untold,
+            "believed {stale:?}: {state:#?}"
+        );
     }
 }
 
@@ -120,15 +201,42 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
     let mut state = begin.clone();
     for _ in 0..60 {
         let event = match &state {
-            State { host: Host::Applying { op, .. }, .. } => Event::HostApplied { op: *op },
-            State { tunnel: Tunnel::Stopping { op, .. }, .. } => Event::TunnelStopped { op: *op },
-            State { tunnel: Tunnel::Starting { op, .. }, .. } => Event::TunnelStarted { op: *op },
-            State { location: Location::Probing { op, .. }, .. } => {
-                Event::ProbeFinished { op: *op, evidence: Vec::new() }
-            }
-            State { location: Location::Asleep { .. }, .. } => Event::Resumed,
-            State { key: Key::AwaitingPin { .. }, .. } => Event::PinOffered { last_try_consented: true },
-            State { key: Key::Verifying { op, .. }, .. } => Event::PinChecked { op: *op, check: PinCheck::Accepted },
+            State {
+                host: Host::Applying { op, .. },
+                ..
+            } => Event::HostApplied { op: *op },
+            State {
+                tunnel: Tunnel::Stopping { op, .. },
+                ..
+            } => Event::TunnelStopped { op: *op },
+            State {
+                tunnel: Tunnel::Starting { op, .. },
+                ..
+            } => Event::TunnelStarted { op: *op },
+            State {
+                location: Location::Probing { op, .. },
+                ..
+            } => Event::ProbeFinished {
+                op: *op,
+                evidence: Vec::new(),
+            },
+            State {
+                location: Location::Asleep { .. },
+                ..
+            } => Event::Resumed,
+            State {
+                key: Key::AwaitingPin { .. },
+                ..
+            } => Event::PinOffered {
+                last_try_consented: true,
+            },
+            State {
+                key: Key::Verifying { op, .. },
+                ..
+            } => Event::PinChecked {
+                op: *op,
+                check: PinCheck::Accepted,
+            },
             state => match state.deadline() {
                 Some(deadline) => {
                     now = deadline.at;
@@ -145,12 +253,24 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
         && matches!(state.key, Key::Unlocked(_));
     let mode = match (&state.location, up) {
         (_, true) => HostMode::Tunnelled,
-        (Location::Inside(verified), false) => HostMode::Inside { link: verified.link.clone() },
+        (Location::Inside(verified), false) => HostMode::Inside {
+            link: verified.link.clone(),
+        },
         (_, false) => HostMode::Closed,
     };
-    assert!(state.deadline().is_none(), "no rest from {begin:#?}: {state:#?}");
-    assert!(up || !wanted, "rests without the tunnel that is wanted, from {begin:#?}: {state:#?}");
-    assert_eq!(state.host, Host::Applied(mode), "rests with wrong routes, from {begin:#?}");
+    assert!(
+        state.deadline().is_none(),
+        "no rest from {begin:#?}: {state:#?}"
+    );
+    assert!(
+        up || !wanted,
+        "rests without the tunnel that is wanted, from {begin:#?}: {state:#?}"
+    );
+    assert_eq!(
+        state.host,
+        Host::Applied(mode),
+        "rests with wrong routes, from {begin:#?}"
+    );
 }
 
 /// Everything that can happen now, each with its moment.
@@ -158,7 +278,11 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
     let eth = link(1, &["10.20.5.7/24"]);
     let renewed = link(1, &["10.20.5.7/24", "10.20.5.8/24"]);
     let wlan = link(2, &["192.168.1.7/24"]);
-    let card = |tries_left, verified| Event::CardInserted { serial: "A".to_owned(), tries_left, verified };
+    let card = |tries_left, verified| Event::CardInserted {
+        serial: "A".to_owned(),
+        tries_left,
+        verified,
+    };
     let mut events = vec![
         Event::LinksChanged(Vec::new()),
         Event::LinksChanged(vec![eth.clone()]),
@@ -172,12 +296,18 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
         Event::CardUnusable(CardFault::Nonsense),
         Event::CardRemoved,
         Event::CardLocked,
-        Event::PinOffered { last_try_consented: false },
+        Event::PinOffered {
+            last_try_consented: false,
+        },
         Event::LockRequested,
         Event::UserUp,
         Event::UserDown,
     ];
-    let ops: HashSet<Op> = [state.asked.probe, state.asked.pin].into_iter().flatten().chain(awaited(state)).collect();
+    let ops: HashSet<Op> = [state.asked.probe, state.asked.pin]
+        .into_iter()
+        .flatten()
+        .chain(awaited(state))
+        .collect();
     events.extend(ops.into_iter().flat_map(answers));
     let mut events: Vec<_> = events.into_iter().map(|event| (event, now)).collect();
     events.extend(state.deadline().map(|deadline| (Event::Tick, deadline.at)));
@@ -193,18 +323,45 @@ fn answers(op: Op) -> Vec<Event> {
         at: Time::since_boot(Duration::ZERO),
     };
     vec![
-        Event::ProbeFinished { op, evidence: Vec::new() },
-        Event::ProbeFinished { op, evidence: vec![proved(1)] },
-        Event::ProbeFinished { op, evidence: vec![proved(2)] },
-        Event::ProbeFinished { op, evidence: vec![proved(1), proved(2)] },
-        Event::PinChecked { op, check: PinCheck::Accepted },
-        Event::PinChecked { op, check: PinCheck::Wrong { tries_left: 0 } },
-        Event::PinChecked { op, check: PinCheck::Withheld },
+        Event::ProbeFinished {
+            op,
+            evidence: Vec::new(),
+        },
+        Event::ProbeFinished {
+            op,
+            evidence: vec![proved(1)],
+        },
+        Event::ProbeFinished {
+            op,
+            evidence: vec![proved(2)],
+        },
+        Event::ProbeFinished {
+            op,
+            evidence: vec![proved(1), proved(2)],
+        },
+        Event::PinChecked {
+            op,
+            check: PinCheck::Accepted,
+        },
+        Event::PinChecked {
+            op,
+            check: PinCheck::Wrong { tries_left: 0 },
+        },
+        Event::PinChecked {
+            op,
+            check: PinCheck::Withheld,
+        },
         Event::PinDeclined { op },
         Event::TunnelStarted { op },
-        Event::TunnelStartFailed { op, why: LossReason::Device },
+        Event::TunnelStartFailed {
+            op,
+            why: LossReason::Device,
+        },
         Event::TunnelStopped { op },
-        Event::TunnelLost { op, why: LossReason::Device },
+        Event::TunnelLost {
+            op,
+            why: LossReason::Device,
+        },
         Event::SessionEstablished { op },
         Event::HostApplied { op },
         Event::HostFailed { op },
@@ -216,7 +373,9 @@ fn awaited(state: &State) -> Vec<Op> {
     if let Key::Verifying { op, .. } = state.key {
         ops.push(op);
     }
-    if let Tunnel::Starting { op, .. } | Tunnel::Up { op, .. } | Tunnel::Stopping { op, .. } = state.tunnel {
+    if let Tunnel::Starting { op, .. } | Tunnel::Up { op, .. } | Tunnel::Stopping { op, .. } =
+        state.tunnel
+    {
         ops.push(op);
     }
     if let Host::Applying { op, .. } = state.host {
@@ -227,10 +386,21 @@ fn awaited(state: &State) -> Vec<Op> {
 
 fn link(index: u32, addresses: &[&str]) -> Link {
     Link {
-        id: LinkId { index, name: format!("eth{index}") },
+        id: LinkId {
+            index,
+            name: format!("eth{index}"),
+        },
         carrier: true,
-        addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
-        gateways: vec![std::net::IpAddr::from([10, 0, 0, u8::try_from(index).unwrap_or(0)])],
+        addresses: addresses
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .collect(),
+        gateways: vec![std::net::IpAddr::from([
+            10,
+            0,
+            0,
+            u8::try_from(index).unwrap_or(0),
+        ])],
     }
 }
 
@@ -261,7 +431,11 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
     match &mut state.location {
         Location::Offline => {}
         Location::Asleep { until } => time(until),
-        Location::Settling { quiet_at, limit, held } => {
+        Location::Settling {
+            quiet_at,
+            limit,
+            held,
+        } => {
             time(quiet_at);
             // Only its order to other deadlines could matter, and the next change comes before all of them.
             *limit = never;
@@ -269,7 +443,11 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
                 held.since = never;
             }
         }
-        Location::Probing { op, deadline, confirmation } => {
+        Location::Probing {
+            op,
+            deadline,
+            confirmation,
+        } => {
             number(&mut op.0);
             time(deadline);
             if let Confirmation::Held(held) = confirmation {
@@ -306,12 +484,18 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
             number(&mut op.0);
             time(deadline);
         }
-        Tunnel::Up { op, since, session, .. } => {
+        Tunnel::Up {
+            op, since, session, ..
+        } => {
             number(&mut op.0);
             *since = never;
             *session = Session::Established;
         }
-        Tunnel::Stopping { op, deadline, retry } => {
+        Tunnel::Stopping {
+            op,
+            deadline,
+            retry,
+        } => {
             number(&mut op.0);
             time(deadline);
             if let Some(retry) = retry {
@@ -330,7 +514,10 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
     if let Some(Insertion(insertion)) = &mut state.secrets {
         number(insertion);
     }
-    for Op(op) in [&mut state.asked.probe, &mut state.asked.pin].into_iter().flatten() {
+    for Op(op) in [&mut state.asked.probe, &mut state.asked.pin]
+        .into_iter()
+        .flatten()
+    {
         number(op);
     }
 }

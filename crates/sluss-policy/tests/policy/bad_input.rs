@@ -13,7 +13,11 @@ const SEED: u64 = 0x534c;
 fn cut_off_anywhere_it_is_refused_or_still_a_policy() {
     for end in (0..FULL.len()).filter(|end| FULL.is_char_boundary(*end)) {
         if let Ok(policy) = parse(&FULL[..end]) {
-            assert_eq!(policy.internal.len(), 2, "what is needed was there before byte {end}");
+            assert_eq!(
+                policy.internal.len(),
+                2,
+                "what is needed was there before byte {end}"
+            );
         }
     }
 }
@@ -22,7 +26,11 @@ fn cut_off_anywhere_it_is_refused_or_still_a_policy() {
 fn too_large_is_refused_before_it_is_parsed() {
     for text in ["#".repeat(64 * 1024 + 1), "a = [".repeat(4 << 20)] {
         let errors = parse(&text).expect_err("too large");
-        assert!(matches!(errors[0].problem, Problem::TooLarge { limit: 65_536 }), "{:?}", errors[0]);
+        assert!(
+            matches!(errors[0].problem, Problem::TooLarge { limit: 65_536 }),
+            "{:?}",
+            errors[0]
+        );
     }
 }
 
@@ -35,7 +43,10 @@ fn deep_wide_and_odd_documents_are_refused() {
         "a.".repeat(bytes / 2) + "b = 1",
         "[[beacon]]\n".repeat(bytes / 11),
         "[gateway]\n".repeat(bytes / 10),
-        format!("internal.prefixes = [{}]", "\"10.0.0.0/8\",".repeat(bytes / 13)),
+        format!(
+            "internal.prefixes = [{}]",
+            "\"10.0.0.0/8\",".repeat(bytes / 13)
+        ),
         format!("gateway.name = \"{}\"", "å".repeat(bytes / 2)),
         "\u{feff}schema = 1".to_owned(),
         "schema = 1\0".to_owned(),
@@ -46,7 +57,11 @@ fn deep_wide_and_odd_documents_are_refused() {
     ] {
         let errors = parse(&text).expect_err("no policy");
         assert!(!errors.is_empty() && errors.len() <= 51);
-        assert!(errors.iter().all(|error| error.to_string().len() < 500), "{:.600}", errors[0].to_string());
+        assert!(
+            errors.iter().all(|error| error.to_string().len() < 500),
+            "{:.600}",
+            errors[0].to_string()
+        );
     }
 }
 
@@ -58,18 +73,32 @@ fn random_bytes_and_random_changes_neither_panic_nor_grow() {
     let mut before = None;
     for round in 0..8_000 {
         let text = match round % 3 {
-            0 => String::from_utf8_lossy(&(0..rng.usize(..400)).map(|_| rng.u8(..)).collect::<Vec<_>>()).into_owned(),
+            0 => String::from_utf8_lossy(
+                &(0..rng.usize(..400))
+                    .map(|_| rng.u8(..))
+                    .collect::<Vec<_>>(),
+            )
+            .into_owned(),
             _ => mutated(&mut rng),
         };
         refused += u32::from(parse(&text).is_err());
-        assert!(DeviceBinding::parse(Source { file: "device.toml", text: &text }).is_err());
+        assert!(
+            DeviceBinding::parse(Source {
+                file: "device.toml",
+                text: &text
+            })
+            .is_err()
+        );
         if round == 2_000 {
             before = resident_pages();
         }
     }
     assert!(refused > 6_000, "only {refused} refused");
     if let (Some(before), Some(after)) = (before, resident_pages()) {
-        assert!(after < before + 1_024, "grew from {before} to {after} pages");
+        assert!(
+            after < before + 1_024,
+            "grew from {before} to {after} pages"
+        );
     }
 }
 
@@ -97,5 +126,10 @@ fn mutated(rng: &mut Rng) -> String {
 
 /// Second field of `/proc/self/statm` (proc(5)), where there is one.
 fn resident_pages() -> Option<u64> {
-    fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()
+    fs::read_to_string("/proc/self/statm")
+        .ok()?
+        .split(' ')
+        .nth(1)?
+        .parse()
+        .ok()
 }

@@ -5,7 +5,8 @@ mod bad_input;
 use std::time::Duration;
 
 use sluss_policy::{
-    DEVICE_KEYS, DeviceBinding, KeyInfo, POLICY_KEYS, Policy, PolicyError, Problem, Source, Timing, ValueError,
+    DEVICE_KEYS, DeviceBinding, KeyInfo, POLICY_KEYS, Policy, PolicyError, Problem, Source, Timing,
+    ValueError,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/policy.md");
@@ -54,11 +55,18 @@ web = "https://www.example.se/vpn"
 "#;
 
 fn parse(text: &str) -> Result<Policy, Vec<PolicyError>> {
-    Policy::parse(&[Source { file: "policy.toml", text }])
+    Policy::parse(&[Source {
+        file: "policy.toml",
+        text,
+    }])
 }
 
 fn mistakes(text: &str) -> Vec<String> {
-    parse(text).expect_err("it has a mistake").iter().map(ToString::to_string).collect()
+    parse(text)
+        .expect_err("it has a mistake")
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// The full policy with one piece replaced.
@@ -71,14 +79,23 @@ fn with(piece: &str, replacement: &str) -> String {
 fn every_key_means_what_it_says() {
     let policy = parse(FULL).expect("it is right");
     assert_eq!(policy.gateway.name, "vpn.example.se");
-    assert_eq!(policy.gateway.endpoints[1], "[2001:db8::2]:51820".parse().expect("an endpoint"));
-    assert_eq!(policy.gateway.public_key.to_string(), "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=");
+    assert_eq!(
+        policy.gateway.endpoints[1],
+        "[2001:db8::2]:51820".parse().expect("an endpoint")
+    );
+    assert_eq!(
+        policy.gateway.public_key.to_string(),
+        "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+    );
     assert_eq!(policy.internal[1].to_string(), "fd20::/48");
     assert_eq!(policy.beacons.len(), 2);
     assert_eq!(policy.beacons[1].name, "Rådhuset \"norr\"");
     assert_eq!(policy.beacons[1].pins.len(), 2);
     // SHA-256 of nothing, as `sha256sum </dev/null` prints it.
-    assert_eq!(policy.beacons[0].pins[0].as_bytes()[..4], [0xe3, 0xb0, 0xc4, 0x42]);
+    assert_eq!(
+        policy.beacons[0].pins[0].as_bytes()[..4],
+        [0xe3, 0xb0, 0xc4, 0x42]
+    );
     assert_eq!(policy.tunnel.mtu, 1380);
     assert_eq!(policy.tunnel.keepalive, Some(Duration::from_secs(25)));
     assert!(!policy.user.may_disconnect);
@@ -89,14 +106,24 @@ fn every_key_means_what_it_says() {
 
 #[test]
 fn the_examples_of_the_documentation_are_right() {
-    let blocks: Vec<&str> = DOCUMENTATION.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [policy, device] = blocks[..] else { panic!("{} examples", blocks.len()) };
+    let blocks: Vec<&str> = DOCUMENTATION
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    let [policy, device] = blocks[..] else {
+        panic!("{} examples", blocks.len())
+    };
     let policy = parse(policy).expect("the policy is right");
     assert_eq!(policy.tunnel.mtu, 1420);
     assert_eq!(policy.tunnel.keepalive, None);
     assert!(policy.user.may_disconnect);
     assert_eq!(policy.timing, Timing::default());
-    let device = DeviceBinding::parse(Source { file: "device.toml", text: device }).expect("the binding is right");
+    let device = DeviceBinding::parse(Source {
+        file: "device.toml",
+        text: device,
+    })
+    .expect("the binding is right");
     assert_eq!(device.card.serial, "0006:12345678");
     assert_eq!(device.addresses[0].to_string(), "10.20.255.7/32");
     assert!(device.preshared_key.is_none());
@@ -104,7 +131,9 @@ fn the_examples_of_the_documentation_are_right() {
 
 #[test]
 fn the_documentation_has_every_key_and_no_other() {
-    let (policy, device) = DOCUMENTATION.split_once("## The device binding").expect("both parts are there");
+    let (policy, device) = DOCUMENTATION
+        .split_once("## The device binding")
+        .expect("both parts are there");
     for (part, keys) in [(policy, POLICY_KEYS), (device, DEVICE_KEYS)] {
         let documented: Vec<&str> = part
             .lines()
@@ -120,19 +149,34 @@ fn the_documentation_has_every_key_and_no_other() {
 fn the_example_in_each_message_is_right() {
     for KeyInfo { path, example } in POLICY_KEYS {
         let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
-        let line = FULL.lines().find(|line| line.starts_with(&format!("{key} =")) || line.contains(&format!("[[{key}]]")));
+        let line = FULL.lines().find(|line| {
+            line.starts_with(&format!("{key} =")) || line.contains(&format!("[[{key}]]"))
+        });
         let line = line.expect("the full policy has every key");
         let text = match line.ends_with('[') {
-            true => with("pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]", example),
+            true => with(
+                "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
+                example,
+            ),
             false => with(line, example),
         };
-        assert!(parse(&text).is_ok(), "{path}: {example}: {:?}", parse(&text));
+        assert!(
+            parse(&text).is_ok(),
+            "{path}: {example}: {:?}",
+            parse(&text)
+        );
     }
 }
 
 #[test]
 fn what_is_printed_reads_back_as_the_same() {
-    for text in [FULL, &with("[support]\nphone = \"08-123 45 67\"\nweb = \"https://www.example.se/vpn\"\n", "")] {
+    for text in [
+        FULL,
+        &with(
+            "[support]\nphone = \"08-123 45 67\"\nweb = \"https://www.example.se/vpn\"\n",
+            "",
+        ),
+    ] {
         let policy = parse(text).expect("it is right");
         assert_eq!(parse(&policy.to_string()), Ok(policy));
     }
@@ -142,12 +186,19 @@ fn what_is_printed_reads_back_as_the_same() {
 fn a_later_file_has_the_last_word() {
     let parse = |later: &'static str| {
         let sources = [
-            Source { file: "/etc/sluss/policy.toml", text: FULL },
-            Source { file: "/etc/sluss/policy.d/10-north.toml", text: later },
+            Source {
+                file: "/etc/sluss/policy.toml",
+                text: FULL,
+            },
+            Source {
+                file: "/etc/sluss/policy.d/10-north.toml",
+                text: later,
+            },
         ];
         Policy::parse(&sources)
     };
-    let policy = parse("[user]\nmay_disconnect = true\n[internal]\nprefixes = [\"10.30.0.0/16\"]").expect("it is right");
+    let policy = parse("[user]\nmay_disconnect = true\n[internal]\nprefixes = [\"10.30.0.0/16\"]")
+        .expect("it is right");
     assert!(policy.user.may_disconnect);
     assert_eq!(policy.internal.len(), 1, "a list is replaced as a whole");
     assert_eq!(policy.tunnel.mtu, 1380, "what is not said again stays");
@@ -160,66 +211,185 @@ fn a_later_file_has_the_last_word() {
     assert_eq!(policy.beacons.len(), 1, "that of the beacons too");
 
     let errors = parse("\n[tunnel]\n  mtu = 99").expect_err("too small");
-    assert_eq!((errors[0].file.as_str(), errors[0].line, errors[0].column), ("/etc/sluss/policy.d/10-north.toml", 3, 9));
+    assert_eq!(
+        (errors[0].file.as_str(), errors[0].line, errors[0].column),
+        ("/etc/sluss/policy.d/10-north.toml", 3, 9)
+    );
 }
 
 #[test]
 fn a_mistake_is_named_with_its_place_and_its_cure() {
     for (piece, replacement, message) in [
-        ("public_key", "public_kye", "policy.toml:7:1: unknown key 'gateway.public_kye', did you mean 'gateway.public_key'?"),
-        ("[tunnel]\nmtu", "mtu", "policy.toml:25:1: unknown key 'beacon.mtu', did you mean 'tunnel.mtu'?"),
-        ("[internal]", "[interna]", "policy.toml:9:2: unknown key 'interna', did you mean 'internal'?"),
-        ("may_disconnect", "post_up", "policy.toml:30:1: unknown key 'user.post_up'"),
-        ("mtu = 1380", "mtu = \"1380\"", "policy.toml:26:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420"),
-        ("mtu = 1380", "mtu = 70000", "policy.toml:26:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420"),
-        ("\"25s\"", "25", "policy.toml:27:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\""),
-        ("\"25s\"", "\"25\"", "policy.toml:27:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\""),
-        ("\"500ms\"", "\"1m\"", "policy.toml:35:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\""),
-        ("\"1s\"", "\"50ms\"", "policy.toml:34:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\""),
-        ("198.51.100.2:51820", "vpn.example.se:51820", "policy.toml:6:14: 'gateway.endpoints': not an address and port; for example: endpoints = [\"198.51.100.2:51820\"]"),
-        ("198.51.100.2:51820", "0.0.0.0:51820", "policy.toml:6:14: 'gateway.endpoints': not an address of one host that can be reached; for example: endpoints = [\"198.51.100.2:51820\"]"),
-        ("10.20.0.0/16", "10.20.0.1/16", "policy.toml:10:13: 'internal.prefixes': the address has bits beyond its prefix, the network is 10.20.0.0/16; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]"),
-        ("10.20.0.0/16", "0.0.0.0/0", "policy.toml:10:13: 'internal.prefixes': 0.0.0.0/0 holds addresses that are not an internal network's own; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]"),
-        ("fd20::/48", "10.20.0.0/16", "policy.toml:10:29: 'internal.prefixes': '10.20.0.0/16' stands there twice; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]"),
-        ("name = \"vpn.example.se\"\n", "", "policy.toml:4:2: 'gateway.name' is missing, for example: name = \"vpn.example.se\""),
-        ("\"vpn.example.se\"", "\"vpn\\u001b[2J\"", "policy.toml:5:8: 'gateway.name': holds a control character; for example: name = \"vpn.example.se\""),
-        ("Rådhuset \\\"norr\\\"", "city hall", "policy.toml:18:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\""),
-        ("schema = 1", "schema = 2", "policy.toml:2:10: 'schema': schema 2 is not known, this version reads schema 1; for example: schema = 1"),
-        ("mtu = 1380\nkeepalive", "[tunnel.mtu]\nkeepalive", "policy.toml:26:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420"),
-        ("[user]\nmay_disconnect", "[tunnel.user]\nmay_disconnect", "policy.toml:29:9: unknown key 'tunnel.user', did you mean 'user'?"),
+        (
+            "public_key",
+            "public_kye",
+            "policy.toml:7:1: unknown key 'gateway.public_kye', did you mean 'gateway.public_key'?",
+        ),
+        (
+            "[tunnel]\nmtu",
+            "mtu",
+            "policy.toml:25:1: unknown key 'beacon.mtu', did you mean 'tunnel.mtu'?",
+        ),
+        (
+            "[internal]",
+            "[interna]",
+            "policy.toml:9:2: unknown key 'interna', did you mean 'internal'?",
+        ),
+        (
+            "may_disconnect",
+            "post_up",
+            "policy.toml:30:1: unknown key 'user.post_up'",
+        ),
+        (
+            "mtu = 1380",
+            "mtu = \"1380\"",
+            "policy.toml:26:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420",
+        ),
+        (
+            "mtu = 1380",
+            "mtu = 70000",
+            "policy.toml:26:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420",
+        ),
+        (
+            "\"25s\"",
+            "25",
+            "policy.toml:27:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\"",
+        ),
+        (
+            "\"25s\"",
+            "\"25\"",
+            "policy.toml:27:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\"",
+        ),
+        (
+            "\"500ms\"",
+            "\"1m\"",
+            "policy.toml:35:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\"",
+        ),
+        (
+            "\"1s\"",
+            "\"50ms\"",
+            "policy.toml:34:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\"",
+        ),
+        (
+            "198.51.100.2:51820",
+            "vpn.example.se:51820",
+            "policy.toml:6:14: 'gateway.endpoints': not an address and port; for example: endpoints = [\"198.51.100.2:51820\"]",
+        ),
+        (
+            "198.51.100.2:51820",
+            "0.0.0.0:51820",
+            "policy.toml:6:14: 'gateway.endpoints': not an address of one host that can be reached; for example: endpoints = [\"198.51.100.2:51820\"]",
+        ),
+        (
+            "10.20.0.0/16",
+            "10.20.0.1/16",
+            "policy.toml:10:13: 'internal.prefixes': the address has bits beyond its prefix, the network is 10.20.0.0/16; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+        ),
+        (
+            "10.20.0.0/16",
+            "0.0.0.0/0",
+            "policy.toml:10:13: 'internal.prefixes': 0.0.0.0/0 holds addresses that are not an internal network's own; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+        ),
+        (
+            "fd20::/48",
+            "10.20.0.0/16",
+            "policy.toml:10:29: 'internal.prefixes': '10.20.0.0/16' stands there twice; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+        ),
+        (
+            "name = \"vpn.example.se\"\n",
+            "",
+            "policy.toml:4:2: 'gateway.name' is missing, for example: name = \"vpn.example.se\"",
+        ),
+        (
+            "\"vpn.example.se\"",
+            "\"vpn\\u001b[2J\"",
+            "policy.toml:5:8: 'gateway.name': holds a control character; for example: name = \"vpn.example.se\"",
+        ),
+        (
+            "Rådhuset \\\"norr\\\"",
+            "city hall",
+            "policy.toml:18:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\"",
+        ),
+        (
+            "schema = 1",
+            "schema = 2",
+            "policy.toml:2:10: 'schema': schema 2 is not known, this version reads schema 1; for example: schema = 1",
+        ),
+        (
+            "mtu = 1380\nkeepalive",
+            "[tunnel.mtu]\nkeepalive",
+            "policy.toml:26:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420",
+        ),
+        (
+            "[user]\nmay_disconnect",
+            "[tunnel.user]\nmay_disconnect",
+            "policy.toml:29:9: unknown key 'tunnel.user', did you mean 'user'?",
+        ),
     ] {
         let found = mistakes(&with(piece, replacement));
-        assert!(found.contains(&message.to_owned()), "{message}\nis not among\n{}", found.join("\n"));
+        assert!(
+            found.contains(&message.to_owned()),
+            "{message}\nis not among\n{}",
+            found.join("\n")
+        );
     }
 }
 
 #[test]
 fn a_section_is_no_value() {
     let found = mistakes("tunnel = 1420");
-    let message = "policy.toml:1:1: 'tunnel' is integer where a section is expected, for example: mtu = 1420";
+    let message =
+        "policy.toml:1:1: 'tunnel' is integer where a section is expected, for example: mtu = 1420";
     assert!(found.contains(&message.to_owned()), "{found:?}");
-    let found = mistakes(&FULL.replace("[[beacon]]\nname = \"Rådhuset", "[support.beacon]\nname = \"Rådhuset"));
-    assert!(found[0].starts_with("policy.toml:17:10: unknown key 'support.beacon', did you mean 'beacon'"), "{found:?}");
+    let found = mistakes(&FULL.replace(
+        "[[beacon]]\nname = \"Rådhuset",
+        "[support.beacon]\nname = \"Rådhuset",
+    ));
+    assert!(
+        found[0]
+            .starts_with("policy.toml:17:10: unknown key 'support.beacon', did you mean 'beacon'"),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn every_mistake_is_named_at_once_in_the_order_of_the_file() {
-    let text = FULL.replace("mtu =", "mut =").replace("may_disconnect = false", "may_disconnect = \"no\"").replace("[internal]", "[interna]");
-    let lines: Vec<usize> = parse(&text).expect_err("it has four mistakes").iter().map(|error| error.line).collect();
+    let text = FULL
+        .replace("mtu =", "mut =")
+        .replace("may_disconnect = false", "may_disconnect = \"no\"")
+        .replace("[internal]", "[interna]");
+    let lines: Vec<usize> = parse(&text)
+        .expect_err("it has four mistakes")
+        .iter()
+        .map(|error| error.line)
+        .collect();
     assert_eq!(lines, [1, 9, 26, 30], "{:#?}", mistakes(&text));
 }
 
 #[test]
 fn a_syntax_error_is_named_alone() {
     let errors = parse(&with("mtu = 1380", "mtu = = 1380")).expect_err("that is no TOML");
-    assert!(errors.iter().all(|error| matches!(error.problem, Problem::Syntax(_))), "{errors:#?}");
+    assert!(
+        errors
+            .iter()
+            .all(|error| matches!(error.problem, Problem::Syntax(_))),
+        "{errors:#?}"
+    );
     assert_eq!((errors[0].line, errors[0].column), (26, 7));
 }
 
 #[test]
 fn what_a_file_says_cannot_reach_the_terminal() {
-    let found = mistakes(&with("[tunnel]", "\"\\u001b]0;owned\\u0007\" = 1\n[tunnel]"));
-    assert!(found.iter().all(|message| !message.chars().any(char::is_control)), "{found:?}");
+    let found = mistakes(&with(
+        "[tunnel]",
+        "\"\\u001b]0;owned\\u0007\" = 1\n[tunnel]",
+    ));
+    assert!(
+        found
+            .iter()
+            .all(|message| !message.chars().any(char::is_control)),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -227,7 +397,11 @@ fn a_file_full_of_mistakes_is_answered_with_a_page() {
     let text: String = (0..3000).map(|n| format!("key{n} = 1\n")).collect();
     let errors = parse(&text).expect_err("none of them is known");
     assert_eq!(errors.len(), 51);
-    assert!(matches!(errors[50].problem, Problem::More(2955)), "{:?}", errors[50]);
+    assert!(
+        matches!(errors[50].problem, Problem::More(2955)),
+        "{:?}",
+        errors[50]
+    );
 }
 
 #[test]
@@ -239,19 +413,33 @@ fn a_preshared_key_is_read_and_never_repeated() {
              public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n"
         )
     };
-    let parse = |text: &str| DeviceBinding::parse(Source { file: "device.toml", text });
-    let device = parse(&binding(SECRET)).map_err(|errors| errors[0].to_string()).expect("it is right");
-    assert_eq!(device.preshared_key.expect("it is there").as_bytes(), b"secret secret secret secret sec!");
+    let parse = |text: &str| {
+        DeviceBinding::parse(Source {
+            file: "device.toml",
+            text,
+        })
+    };
+    let device = parse(&binding(SECRET))
+        .map_err(|errors| errors[0].to_string())
+        .expect("it is right");
+    assert_eq!(
+        device.preshared_key.expect("it is there").as_bytes(),
+        b"secret secret secret secret sec!"
+    );
 
-    let Err(errors) = parse(&binding(&SECRET[4..])) else { panic!("too short") };
+    let Err(errors) = parse(&binding(&SECRET[4..])) else {
+        panic!("too short")
+    };
     assert_eq!(
         errors[0].problem,
         Problem::BadValue {
             key: "preshared_key",
-            reason: ValueError::WrongLength { expected: 32, found: 29 },
+            reason: ValueError::WrongLength {
+                expected: 32,
+                found: 29
+            },
             example: "preshared_key = \"BASE64 OF 32 BYTES\""
         }
     );
     assert!(!errors[0].to_string().contains(&SECRET[4..12]));
 }
-

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, Link, LinkId, Location, Op, Outcome, PinCheck, State, Time, Tunnel,
+    Action, Event, Evidence, HostMode, Link, LinkId, Location, Op, Outcome, PinCheck, State, Time,
+    Tunnel,
 };
 
 /// What can be seen of the world from outside at one moment.
@@ -110,10 +111,16 @@ impl Judge {
             Event::Tick => {}
         }
         // A probe without an answer proves nothing, and a card without one cannot be relied on.
-        if self.probe.is_some_and(|(_, given_up)| given_up <= sight.now) {
+        if self
+            .probe
+            .is_some_and(|(_, given_up)| given_up <= sight.now)
+        {
             self.place = Place::Outside;
         }
-        if self.check.is_some_and(|(_, given_up)| given_up <= sight.now) {
+        if self
+            .check
+            .is_some_and(|(_, given_up)| given_up <= sight.now)
+        {
             self.check = None;
         }
     }
@@ -129,7 +136,10 @@ impl Judge {
         // The proof stands while the link's gateways are the same and one of its addresses is.
         let stands = verified.is_some_and(|verified| {
             self.usable.iter().any(|link| {
-                let kept = link.addresses.iter().any(|address| verified.addresses.contains(address));
+                let kept = link
+                    .addresses
+                    .iter()
+                    .any(|address| verified.addresses.contains(address));
                 link.id == verified.id && link.gateways == verified.gateways && kept
             })
         });
@@ -175,21 +185,33 @@ impl Judge {
     /// Whether this may be asked for now.
     pub(crate) fn weigh(&mut self, action: &Action, sight: &Sight) {
         match action {
-            Action::Probe { op, links, deadline } => {
+            Action::Probe {
+                op,
+                links,
+                deadline,
+            } => {
                 self.fresh(*op);
                 assert_eq!(self.probe, None, "probed while a probe is under way");
                 assert_eq!(*links, self.usable, "probed other links than there are");
                 self.probe = Some((*op, *deadline + Duration::from_millis(500)));
             }
             Action::CancelProbe { op } => {
-                assert_eq!(self.probe.map(|(probe, _)| probe), Some(*op), "cancelled what was not asked");
+                assert_eq!(
+                    self.probe.map(|(probe, _)| probe),
+                    Some(*op),
+                    "cancelled what was not asked"
+                );
                 self.probe = None;
             }
             Action::AskPin { op } => {
                 self.fresh(*op);
                 assert_eq!(self.prompt, None, "prompted twice");
                 assert_eq!(self.unlocked, Some(false), "prompted without need");
-                assert_eq!(self.place, Place::Outside, "prompted where no tunnel is wanted");
+                assert_eq!(
+                    self.place,
+                    Place::Outside,
+                    "prompted where no tunnel is wanted"
+                );
                 assert!(!self.stopped, "prompted although the user said down");
                 self.prompt = Some(*op);
             }
@@ -211,11 +233,23 @@ impl Judge {
             Action::StartTunnel { op } => {
                 self.fresh(*op);
                 assert_eq!(self.unlocked, Some(true), "started without an unlocked key");
-                assert_eq!(self.place, Place::Outside, "started without a verdict of being outside");
+                assert_eq!(
+                    self.place,
+                    Place::Outside,
+                    "started without a verdict of being outside"
+                );
                 assert!(!self.stopped, "started although the user said down");
-                assert_eq!(self.tunnel, Asked::Nothing, "started while another one is there");
+                assert_eq!(
+                    self.tunnel,
+                    Asked::Nothing,
+                    "started while another one is there"
+                );
                 assert_eq!(sight.running, None, "started while another one runs");
-                assert_eq!(sight.host, Some(HostMode::Closed), "started before the host was closed");
+                assert_eq!(
+                    sight.host,
+                    Some(HostMode::Closed),
+                    "started before the host was closed"
+                );
                 assert!(sight.host_idle, "started while the host changes");
                 self.tunnel = Asked::Start(*op);
                 self.secrets = true;
@@ -226,7 +260,10 @@ impl Judge {
                 self.tunnel = Asked::Stop(*op);
             }
             Action::RefreshTunnel => {
-                assert!(matches!(self.tunnel, Asked::Start(_)), "refreshed what is not there");
+                assert!(
+                    matches!(self.tunnel, Asked::Start(_)),
+                    "refreshed what is not there"
+                );
                 assert_eq!(self.place, Place::Outside, "refreshed before the verdict");
             }
             Action::ApplyHost { op, mode } => {
@@ -239,12 +276,21 @@ impl Judge {
     /// What must hold whenever the supervisor has spoken, whatever came before.
     pub(crate) fn conclude(&self, event: &Event, actions: &[Action], state: &State) {
         let up = matches!(self.tunnel, Asked::Start(_));
-        assert!(!up || self.unlocked.is_some(), "up without a card after {event:?}");
+        assert!(
+            !up || self.unlocked.is_some(),
+            "up without a card after {event:?}"
+        );
         assert!(!up || self.secrets, "up with keys wiped after {event:?}");
-        assert!(!up || !self.stopped, "up although the user said down, after {event:?}");
+        assert!(
+            !up || !self.stopped,
+            "up although the user said down, after {event:?}"
+        );
         assert!(!self.wipe_due, "keys not wiped after {event:?}");
 
-        let (_, mode) = self.host.as_ref().expect("the first thing is to close the host");
+        let (_, mode) = self
+            .host
+            .as_ref()
+            .expect("the first thing is to close the host");
         let proof = match &self.place {
             Place::Inside(link) => Some(link),
             Place::Unknown | Place::Once(_) | Place::Outside => None,
@@ -252,59 +298,106 @@ impl Judge {
         match mode {
             HostMode::Inside { link } => {
                 assert_eq!(Some(link), proof, "open without proof after {event:?}");
-                assert_eq!(self.tunnel, Asked::Nothing, "open beside a tunnel after {event:?}");
+                assert_eq!(
+                    self.tunnel,
+                    Asked::Nothing,
+                    "open beside a tunnel after {event:?}"
+                );
             }
             HostMode::Tunnelled => assert!(up, "tunnelled without a tunnel after {event:?}"),
             HostMode::Closed => {
-                assert!(proof.is_none() || self.tunnel != Asked::Nothing, "closed inside after {event:?}");
+                assert!(
+                    proof.is_none() || self.tunnel != Asked::Nothing,
+                    "closed inside after {event:?}"
+                );
             }
         }
 
-        let about_pin = actions.iter().filter(|action| matches!(action, Action::VerifyPin { .. } | Action::DiscardPin));
-        assert_eq!(about_pin.count(), usize::from(matches!(event, Event::PinOffered { .. })), "a PIN left lying about");
+        let about_pin = actions
+            .iter()
+            .filter(|action| matches!(action, Action::VerifyPin { .. } | Action::DiscardPin));
+        assert_eq!(
+            about_pin.count(),
+            usize::from(matches!(event, Event::PinOffered { .. })),
+            "a PIN left lying about"
+        );
 
         self.compare(event, state);
     }
 
     /// What `sluss status` would say is what is.
     fn compare(&self, event: &Event, state: &State) {
-        assert_eq!(state.key.card().is_some(), self.unlocked.is_some(), "card misreported after {event:?}");
+        assert_eq!(
+            state.key.card().is_some(),
+            self.unlocked.is_some(),
+            "card misreported after {event:?}"
+        );
         match &self.place {
             Place::Inside(link) => {
                 let verified = state.location.verified().map(|verified| &verified.link);
                 assert_eq!(verified, Some(link), "place misreported after {event:?}");
                 if matches!(state.location, Location::Inside(_)) {
-                    assert!(!matches!(self.tunnel, Asked::Start(_)), "up while inside after {event:?}");
+                    assert!(
+                        !matches!(self.tunnel, Asked::Start(_)),
+                        "up while inside after {event:?}"
+                    );
                 }
             }
             Place::Outside => {
-                assert!(matches!(state.location, Location::Outside { .. }), "not outside after {event:?}: {state:?}");
+                assert!(
+                    matches!(state.location, Location::Outside { .. }),
+                    "not outside after {event:?}: {state:?}"
+                );
             }
             Place::Unknown | Place::Once(_) => {
-                assert!(state.location.verified().is_none(), "inside without proof after {event:?}");
-                assert!(!matches!(state.location, Location::Outside { .. }), "a verdict without a probe: {event:?}");
+                assert!(
+                    state.location.verified().is_none(),
+                    "inside without proof after {event:?}"
+                );
+                assert!(
+                    !matches!(state.location, Location::Outside { .. }),
+                    "a verdict without a probe: {event:?}"
+                );
             }
         }
         let up = matches!(state.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
-        assert_eq!(up, matches!(self.tunnel, Asked::Start(_)), "tunnel misreported after {event:?}");
+        assert_eq!(
+            up,
+            matches!(self.tunnel, Asked::Start(_)),
+            "tunnel misreported after {event:?}"
+        );
     }
 
     /// At rest, what is must be what is wanted.
     pub(crate) fn rest(&self, sight: &Sight) {
         let wanted = self.unlocked == Some(true) && self.place == Place::Outside && !self.stopped;
         // Offline, or with a card that wants its PIN again, a tunnel may be left as it is.
-        let bearable = self.unlocked.is_some() && !matches!(self.place, Place::Inside(_)) && !self.stopped;
+        let bearable =
+            self.unlocked.is_some() && !matches!(self.place, Place::Inside(_)) && !self.stopped;
         let runs = sight.running.is_some();
-        assert!(runs || !wanted, "at rest without the tunnel that is wanted: {self:?}");
-        assert!(!runs || bearable, "at rest with a tunnel that nobody wants: {self:?}");
+        assert!(
+            runs || !wanted,
+            "at rest without the tunnel that is wanted: {self:?}"
+        );
+        assert!(
+            !runs || bearable,
+            "at rest with a tunnel that nobody wants: {self:?}"
+        );
         let mode = match (&self.place, runs) {
             (_, true) => HostMode::Tunnelled,
             (Place::Inside(link), false) => HostMode::Inside { link: link.clone() },
             (Place::Unknown | Place::Once(_) | Place::Outside, false) => HostMode::Closed,
         };
-        assert_eq!(sight.host, Some(mode), "at rest with the wrong routes: {self:?}");
+        assert_eq!(
+            sight.host,
+            Some(mode),
+            "at rest with the wrong routes: {self:?}"
+        );
         assert_eq!(self.probe, None, "at rest with a probe under way");
-        assert!(!matches!(self.place, Place::Once(_)), "at rest before the verdict");
+        assert!(
+            !matches!(self.place, Place::Once(_)),
+            "at rest before the verdict"
+        );
     }
 
     fn fresh(&mut self, op: Op) {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sluss_supervisor::{CardFault, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck, Tunnel, step};
+use sluss_supervisor::{
+    CardFault, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck, Tunnel, step,
+};
 
 use crate::judge::{Place, Sight};
 use crate::world::{TrueLink, Weather, World, link};
@@ -15,14 +17,22 @@ fn in_fair_weather_the_truth_is_found() {
     let mut met = Met::default();
     for seed in 0..RUNS / 3 {
         let world = day(seed, Weather::Fair, &mut met);
-        let inside = world.links.iter().any(|one| one.link.usable() && one.inside);
+        let inside = world
+            .links
+            .iter()
+            .any(|one| one.link.usable() && one.inside);
         let online = world.links.iter().any(|one| one.link.usable());
         let verdict = match world.judge.place {
             Place::Inside(_) => Some(true),
             Place::Outside => Some(false),
             Place::Unknown | Place::Once(_) => None,
         };
-        assert_eq!(verdict, online.then_some(inside), "seed {seed}: {:?}", world.links);
+        assert_eq!(
+            verdict,
+            online.then_some(inside),
+            "seed {seed}: {:?}",
+            world.links
+        );
     }
     println!("seeds 0 to {}: {met:?}", RUNS / 3 - 1);
 }
@@ -54,7 +64,12 @@ fn day(seed: u64, weather: Weather, met: &mut Met) -> World {
         0 => world.tell(Event::PinDeclined { op }),
         _ => world.type_pin(),
     });
-    let sight = Sight { now: world.now, running: world.running, host: world.host.clone(), host_idle: true };
+    let sight = Sight {
+        now: world.now,
+        running: world.running,
+        host: world.host.clone(),
+        host_idle: true,
+    };
     world.judge.rest(&sight);
     std::mem::forget(shown);
     world
@@ -100,10 +115,18 @@ fn move_about(world: &mut World) {
         _ => world.links.clone(),
     };
     let index = world.rng.usize(..links.len().max(1));
-    if let Some(TrueLink { link: touched, inside }) = links.get_mut(index) {
+    if let Some(TrueLink {
+        link: touched,
+        inside,
+    }) = links.get_mut(index)
+    {
         match world.rng.u32(..6) {
             0 => touched.carrier = false,
-            1 => touched.addresses.push(link(touched.id.index, 5, world.rng.u8(100..), *inside).link.addresses[0]),
+            1 => touched.addresses.push(
+                link(touched.id.index, 5, world.rng.u8(100..), *inside)
+                    .link
+                    .addresses[0],
+            ),
             2 => touched.addresses.truncate(1),
             3 => touched.gateways.reverse(),
             4 => touched.gateways.clear(),
@@ -151,8 +174,14 @@ fn act_as_user(world: &mut World) {
 fn answer_late(world: &mut World) {
     let never = Op::from_number(u64::MAX - world.rng.u64(..9));
     let mut late = vec![
-        Event::ProbeFinished { op: never, evidence: Vec::new() },
-        Event::PinChecked { op: never, check: PinCheck::Accepted },
+        Event::ProbeFinished {
+            op: never,
+            evidence: Vec::new(),
+        },
+        Event::PinChecked {
+            op: never,
+            check: PinCheck::Accepted,
+        },
         Event::PinDeclined { op: never },
         Event::TunnelStarted { op: never },
         Event::TunnelStopped { op: never },
@@ -203,34 +232,85 @@ impl Met {
         let state = &world.state;
         let count = |counter: &mut u32, met: bool| *counter += u32::from(met);
         let up = matches!(state.tunnel, Tunnel::Up { .. });
-        count(&mut self.starting, matches!(state.tunnel, Tunnel::Starting { .. }));
+        count(
+            &mut self.starting,
+            matches!(state.tunnel, Tunnel::Starting { .. }),
+        );
         count(&mut self.up, up);
-        count(&mut self.up_while_locked, up && !matches!(state.key, Key::Unlocked(_)));
-        count(&mut self.stopping, matches!(state.tunnel, Tunnel::Stopping { .. }));
-        count(&mut self.retrying, matches!(state.tunnel, Tunnel::Down { retry: Some(_) }));
+        count(
+            &mut self.up_while_locked,
+            up && !matches!(state.key, Key::Unlocked(_)),
+        );
+        count(
+            &mut self.stopping,
+            matches!(state.tunnel, Tunnel::Stopping { .. }),
+        );
+        count(
+            &mut self.retrying,
+            matches!(state.tunnel, Tunnel::Down { retry: Some(_) }),
+        );
         let inside = matches!(state.location, Location::Inside(_));
         count(&mut self.inside, inside);
-        count(&mut self.held, !inside && state.location.verified().is_some());
-        count(&mut self.asleep, matches!(state.location, Location::Asleep { .. }));
+        count(
+            &mut self.held,
+            !inside && state.location.verified().is_some(),
+        );
+        count(
+            &mut self.asleep,
+            matches!(state.location, Location::Asleep { .. }),
+        );
         if let Location::Outside { why, .. } = state.location {
             count(&mut self.overdue, why == OutsideReason::ProbeOverdue);
             count(&mut self.not_confirmed, why == OutsideReason::NotConfirmed);
         }
-        count(&mut self.declined, matches!(state.key, Key::Declined { .. }));
+        count(
+            &mut self.declined,
+            matches!(state.key, Key::Declined { .. }),
+        );
         count(&mut self.withdrawn, matches!(state.key, Key::Withdrawn(_)));
         count(&mut self.blocked, matches!(state.key, Key::Blocked(_)));
-        count(&mut self.open, matches!(world.host, Some(HostMode::Inside { .. })));
+        count(
+            &mut self.open,
+            matches!(world.host, Some(HostMode::Inside { .. })),
+        );
     }
 
     fn assert_everything(&self) {
         let Self {
-            starting, up, up_while_locked, stopping, retrying, inside, held, overdue, not_confirmed, asleep, declined,
-            withdrawn, blocked, open,
+            starting,
+            up,
+            up_while_locked,
+            stopping,
+            retrying,
+            inside,
+            held,
+            overdue,
+            not_confirmed,
+            asleep,
+            declined,
+            withdrawn,
+            blocked,
+            open,
         } = self;
         let all = [
-            starting, up, up_while_locked, stopping, retrying, inside, held, overdue, not_confirmed, asleep, declined,
-            withdrawn, blocked, open,
+            starting,
+            up,
+            up_while_locked,
+            stopping,
+            retrying,
+            inside,
+            held,
+            overdue,
+            not_confirmed,
+            asleep,
+            declined,
+            withdrawn,
+            blocked,
+            open,
         ];
-        assert!(all.iter().all(|count| **count >= 100), "too seldom met: {self:?}");
+        assert!(
+            all.iter().all(|count| **count >= 100),
+            "too seldom met: {self:?}"
+        );
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sluss_policy::Policy;
 use sluss_supervisor::{
-    Action, DeadlineReason, Event, Evidence, Host, HostMode, Key, Link, Location, LossReason, Op, Outcome,
-    OutsideReason, PinCheck, Session, State, Time, Tunnel, step,
+    Action, DeadlineReason, Event, Evidence, Host, HostMode, Key, Link, Location, LossReason, Op,
+    Outcome, OutsideReason, PinCheck, Session, State, Time, Tunnel, step,
 };
 
 use crate::world::{POLICY, TrueLink, link, policy};
@@ -13,17 +13,33 @@ use crate::world::{POLICY, TrueLink, link, policy};
 #[test]
 fn at_home_the_tunnel_opens_with_card_and_pin_and_shuts_when_the_card_leaves() {
     let mut laptop = Laptop::new();
-    assert_eq!(laptop.state.host, Host::Applied(HostMode::Closed), "closed before anything is known");
+    assert_eq!(
+        laptop.state.host,
+        Host::Applied(HostMode::Closed),
+        "closed before anything is known"
+    );
 
     laptop.plug(&[home()]);
     laptop.pass_settling();
     assert_eq!(laptop.probe(&[]), []);
-    assert!(matches!(laptop.state.location, Location::Outside { why: OutsideReason::NoProof, .. }));
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::NoProof,
+            ..
+        }
+    ));
 
     let asked = laptop.insert("A");
-    assert!(matches!(asked[..], [Action::AskPin { .. }]), "asked once: {asked:?}");
+    assert!(
+        matches!(asked[..], [Action::AskPin { .. }]),
+        "asked once: {asked:?}"
+    );
     let started = laptop.unlock();
-    assert!(matches!(started[..], [Action::StartTunnel { .. }]), "{started:?}");
+    assert!(
+        matches!(started[..], [Action::StartTunnel { .. }]),
+        "{started:?}"
+    );
     laptop.tunnel_starts();
     assert_eq!(laptop.host(), HostMode::Tunnelled);
 
@@ -31,7 +47,14 @@ fn at_home_the_tunnel_opens_with_card_and_pin_and_shuts_when_the_card_leaves() {
     assert!(
         matches!(
             pulled[..],
-            [Action::ForgetKeys, Action::StopTunnel { .. }, Action::ApplyHost { mode: HostMode::Closed, .. }]
+            [
+                Action::ForgetKeys,
+                Action::StopTunnel { .. },
+                Action::ApplyHost {
+                    mode: HostMode::Closed,
+                    ..
+                }
+            ]
         ),
         "all in one turn, keys first: {pulled:?}"
     );
@@ -44,10 +67,18 @@ fn in_the_office_nothing_happens() {
     laptop.plug(&[office()]);
     laptop.pass_settling();
     let again = laptop.probe(&[1]);
-    assert!(matches!(again[..], [Action::Probe { .. }]), "one success is not enough: {again:?}");
+    assert!(
+        matches!(again[..], [Action::Probe { .. }]),
+        "one success is not enough: {again:?}"
+    );
     let inside = laptop.probe(&[1]);
-    assert!(matches!(&inside[..], [Action::ApplyHost { mode: HostMode::Inside { link }, .. }] if *link == office().link));
-    assert!(matches!(laptop.state.key, Key::Locked(_)), "nobody is asked for a PIN");
+    assert!(
+        matches!(&inside[..], [Action::ApplyHost { mode: HostMode::Inside { link }, .. }] if *link == office().link)
+    );
+    assert!(
+        matches!(laptop.state.key, Key::Locked(_)),
+        "nobody is asked for a PIN"
+    );
     laptop.host();
     assert_eq!(laptop.state.deadline(), None, "an idle laptop stays idle");
 }
@@ -61,12 +92,30 @@ fn coming_to_the_office_the_tunnel_is_down_before_the_prefixes_open() {
     laptop.probe(&[1]);
     let verdict = laptop.probe(&[1]);
     assert!(
-        matches!(verdict[..], [Action::StopTunnel { .. }, Action::ApplyHost { mode: HostMode::Closed, .. }]),
+        matches!(
+            verdict[..],
+            [
+                Action::StopTunnel { .. },
+                Action::ApplyHost {
+                    mode: HostMode::Closed,
+                    ..
+                }
+            ]
+        ),
         "{verdict:?}"
     );
     laptop.host();
     let stopped = laptop.tunnel_stops();
-    assert!(matches!(stopped[..], [Action::ApplyHost { mode: HostMode::Inside { .. }, .. }]), "{stopped:?}");
+    assert!(
+        matches!(
+            stopped[..],
+            [Action::ApplyHost {
+                mode: HostMode::Inside { .. },
+                ..
+            }]
+        ),
+        "{stopped:?}"
+    );
 }
 
 #[test]
@@ -76,12 +125,28 @@ fn the_guest_wifi_beside_the_office_is_outside_and_the_cable_still_inside() {
     laptop.pass_settling();
     laptop.probe(&[1]);
     laptop.probe(&[1]);
-    assert_eq!(laptop.host(), HostMode::Inside { link: office().link }, "by the cable only");
+    assert_eq!(
+        laptop.host(),
+        HostMode::Inside {
+            link: office().link
+        },
+        "by the cable only"
+    );
 
-    assert_eq!(laptop.plug(&[office()]), [], "what the Wi-Fi does is of no interest");
+    assert_eq!(
+        laptop.plug(&[office()]),
+        [],
+        "what the Wi-Fi does is of no interest"
+    );
     let unplugged = laptop.plug(&[guest()]);
     assert!(
-        matches!(unplugged[..], [Action::ApplyHost { mode: HostMode::Closed, .. }]),
+        matches!(
+            unplugged[..],
+            [Action::ApplyHost {
+                mode: HostMode::Closed,
+                ..
+            }]
+        ),
         "closed at once, and probed when it has settled: {unplugged:?}"
     );
     laptop.pass_settling();
@@ -93,28 +158,64 @@ fn the_guest_wifi_beside_the_office_is_outside_and_the_cable_still_inside() {
 fn a_new_privacy_address_does_not_shut_the_office_but_a_new_gateway_does() {
     let mut laptop = Laptop::in_the_office();
     let mut renewed = office();
-    renewed.link.addresses.push("fd20::1234/64".parse().expect("an address"));
-    assert_eq!(laptop.plug(&[renewed.clone()]), [], "the proof stands while it is asked again");
+    renewed
+        .link
+        .addresses
+        .push("fd20::1234/64".parse().expect("an address"));
+    assert_eq!(
+        laptop.plug(&[renewed.clone()]),
+        [],
+        "the proof stands while it is asked again"
+    );
     laptop.pass_settling();
     let proved = laptop.probe(&[1]);
-    assert!(matches!(&proved[..], [Action::ApplyHost { mode: HostMode::Inside { link }, .. }] if *link == renewed.link));
+    assert!(
+        matches!(&proved[..], [Action::ApplyHost { mode: HostMode::Inside { link }, .. }] if *link == renewed.link)
+    );
     laptop.host();
 
     renewed.link.gateways = vec!["10.20.5.99".parse().expect("an address")];
     let changed = laptop.plug(&[renewed]);
-    assert!(matches!(changed[..], [Action::ApplyHost { mode: HostMode::Closed, .. }]), "{changed:?}");
+    assert!(
+        matches!(
+            changed[..],
+            [Action::ApplyHost {
+                mode: HostMode::Closed,
+                ..
+            }]
+        ),
+        "{changed:?}"
+    );
 }
 
 #[test]
 fn one_failed_probe_is_enough_to_leave() {
     let mut laptop = Laptop::in_the_office();
     let mut renewed = office();
-    renewed.link.addresses.push("fd20::1234/64".parse().expect("an address"));
+    renewed
+        .link
+        .addresses
+        .push("fd20::1234/64".parse().expect("an address"));
     laptop.plug(&[renewed]);
     laptop.pass_settling();
     let failed = laptop.probe(&[]);
-    assert!(matches!(failed[..], [Action::ApplyHost { mode: HostMode::Closed, .. }]), "{failed:?}");
-    assert!(matches!(laptop.state.location, Location::Outside { why: OutsideReason::NoProof, .. }));
+    assert!(
+        matches!(
+            failed[..],
+            [Action::ApplyHost {
+                mode: HostMode::Closed,
+                ..
+            }]
+        ),
+        "{failed:?}"
+    );
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::NoProof,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -124,8 +225,18 @@ fn a_beacon_that_proves_itself_only_once_is_no_proof() {
     laptop.pass_settling();
     laptop.probe(&[1]);
     laptop.probe(&[]);
-    assert!(matches!(laptop.state.location, Location::Outside { why: OutsideReason::NotConfirmed, .. }));
-    assert_eq!(laptop.state.evidence[0].outcome, Outcome::NoAnswer, "and `sluss why` can say so");
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::NotConfirmed,
+            ..
+        }
+    ));
+    assert_eq!(
+        laptop.state.evidence[0].outcome,
+        Outcome::NoAnswer,
+        "and `sluss why` can say so"
+    );
 }
 
 #[test]
@@ -134,7 +245,13 @@ fn a_probe_that_never_answers_means_outside() {
     laptop.plug(&[office()]);
     laptop.pass_settling();
     laptop.pass_deadline(DeadlineReason::ProbeOverdue);
-    assert!(matches!(laptop.state.location, Location::Outside { why: OutsideReason::ProbeOverdue, .. }));
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::ProbeOverdue,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -144,7 +261,13 @@ fn without_a_beacon_in_the_policy_everywhere_is_outside_at_once() {
     laptop.plug(&[office()]);
     let settled = laptop.pass_deadline(DeadlineReason::NetworkSettled);
     assert_eq!(settled, [], "no probe");
-    assert!(matches!(laptop.state.location, Location::Outside { why: OutsideReason::NoBeacon, .. }));
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::NoBeacon,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -155,18 +278,28 @@ fn the_network_is_probed_250_ms_after_the_last_change_and_2_s_after_the_first() 
     flap(&mut laptop, 1);
     laptop.pass(Duration::from_millis(200));
     flap(&mut laptop, 2);
-    assert_eq!(laptop.deadline(DeadlineReason::NetworkSettled), begin + Duration::from_millis(450));
+    assert_eq!(
+        laptop.deadline(DeadlineReason::NetworkSettled),
+        begin + Duration::from_millis(450)
+    );
     for n in 3..11 {
         laptop.pass(Duration::from_millis(200));
         flap(&mut laptop, n);
     }
-    assert_eq!(laptop.deadline(DeadlineReason::NetworkSettled), begin + Duration::from_secs(2));
+    assert_eq!(
+        laptop.deadline(DeadlineReason::NetworkSettled),
+        begin + Duration::from_secs(2)
+    );
 }
 
 #[test]
 fn roaming_keeps_the_tunnel_and_tells_the_gateway() {
     let mut laptop = Laptop::connected_at_home();
-    assert_eq!(laptop.plug(&[]), [], "offline for a moment: it comes back with the network");
+    assert_eq!(
+        laptop.plug(&[]),
+        [],
+        "offline for a moment: it comes back with the network"
+    );
     laptop.plug(&[guest()]);
     laptop.pass_settling();
     assert_eq!(laptop.probe(&[]), [Action::RefreshTunnel]);
@@ -178,7 +311,16 @@ fn sleep_ends_what_was_known_and_a_reset_card_is_not_a_pulled_one() {
     let mut laptop = Laptop::in_the_office();
     laptop.insert("A");
     let suspending = laptop.tell(Event::Suspending);
-    assert!(matches!(suspending[..], [Action::ApplyHost { mode: HostMode::Closed, .. }]), "{suspending:?}");
+    assert!(
+        matches!(
+            suspending[..],
+            [Action::ApplyHost {
+                mode: HostMode::Closed,
+                ..
+            }]
+        ),
+        "{suspending:?}"
+    );
     laptop.host();
     assert_eq!(laptop.plug(&[home()]), [], "half asleep");
     laptop.now = laptop.now + Duration::from_secs(8 * 3600);
@@ -195,8 +337,15 @@ fn sleep_ends_what_was_known_and_a_reset_card_is_not_a_pulled_one() {
     assert!(matches!(laptop.state.tunnel, Tunnel::Up { .. }));
     laptop.pass_settling();
     let verdict = laptop.probe(&[]);
-    assert!(matches!(verdict[..], [Action::RefreshTunnel, Action::AskPin { .. }]), "{verdict:?}");
-    assert_eq!(laptop.unlock(), [Action::RefreshTunnel], "and the handshake that waited for the card goes on");
+    assert!(
+        matches!(verdict[..], [Action::RefreshTunnel, Action::AskPin { .. }]),
+        "{verdict:?}"
+    );
+    assert_eq!(
+        laptop.unlock(),
+        [Action::RefreshTunnel],
+        "and the handshake that waited for the card goes on"
+    );
 }
 
 #[test]
@@ -212,17 +361,26 @@ fn a_closed_prompt_stays_closed_until_the_card_the_network_or_the_user_says_othe
     let declined = || {
         let mut laptop = Laptop::outside();
         let asked = laptop.insert("A");
-        let [Action::AskPin { op }] = asked[..] else { panic!("{asked:?}") };
+        let [Action::AskPin { op }] = asked[..] else {
+            panic!("{asked:?}")
+        };
         assert_eq!(laptop.tell(Event::PinDeclined { op }), []);
         laptop
     };
-    let asks = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::AskPin { .. }));
+    let asks = |actions: &[Action]| {
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::AskPin { .. }))
+    };
 
     let mut laptop = declined();
     laptop.plug(&[]);
     laptop.plug(&[home()]);
     laptop.pass_settling();
-    assert!(!asks(&laptop.probe(&[])), "the same network again is no news");
+    assert!(
+        !asks(&laptop.probe(&[])),
+        "the same network again is no news"
+    );
     laptop.plug(&[guest()]);
     laptop.pass_settling();
     assert!(asks(&laptop.probe(&[])), "another network is");
@@ -231,7 +389,10 @@ fn a_closed_prompt_stays_closed_until_the_card_the_network_or_the_user_says_othe
     laptop.tell(Event::CardRemoved);
     assert!(asks(&laptop.insert("A")));
     assert!(asks(&declined().tell(Event::UserUp)));
-    assert!(matches!(declined().offer_pin()[..], [Action::VerifyPin { .. }]), "`sluss unlock`");
+    assert!(
+        matches!(declined().offer_pin()[..], [Action::VerifyPin { .. }]),
+        "`sluss unlock`"
+    );
 }
 
 #[test]
@@ -240,8 +401,13 @@ fn a_wrong_pin_is_asked_for_again_and_never_after_the_last_try() {
     laptop.insert("A");
     for tries_left in [2, 1, 0] {
         let offered = laptop.offer_pin();
-        let Some(Action::VerifyPin { op, .. }) = offered.first() else { panic!("{offered:?}") };
-        let checked = laptop.tell(Event::PinChecked { op: *op, check: PinCheck::Wrong { tries_left } });
+        let Some(Action::VerifyPin { op, .. }) = offered.first() else {
+            panic!("{offered:?}")
+        };
+        let checked = laptop.tell(Event::PinChecked {
+            op: *op,
+            check: PinCheck::Wrong { tries_left },
+        });
         assert_eq!(checked.len(), usize::from(tries_left > 0), "{checked:?}");
     }
     assert!(matches!(&laptop.state.key, Key::Blocked(card) if card.tries_left == 0));
@@ -259,14 +425,20 @@ fn lock_wipes_keys_and_does_not_ask_again() {
                 Action::LockCard,
                 Action::ForgetKeys,
                 Action::StopTunnel { .. },
-                Action::ApplyHost { mode: HostMode::Closed, .. }
+                Action::ApplyHost {
+                    mode: HostMode::Closed,
+                    ..
+                }
             ]
         ),
         "{locked:?}"
     );
     laptop.host();
     assert_eq!(laptop.tunnel_stops(), [], "nobody is asked for the PIN");
-    assert!(matches!(laptop.tell(Event::UserUp)[..], [Action::AskPin { .. }]));
+    assert!(matches!(
+        laptop.tell(Event::UserUp)[..],
+        [Action::AskPin { .. }]
+    ));
 }
 
 #[test]
@@ -281,7 +453,13 @@ fn a_card_that_another_program_reset_does_not_end_the_tunnel() {
 fn another_card_in_its_place_ends_the_tunnel_of_the_first() {
     let mut laptop = Laptop::connected_at_home();
     let swapped = laptop.insert("B");
-    assert!(matches!(swapped[..2], [Action::ForgetKeys, Action::StopTunnel { .. }]), "{swapped:?}");
+    assert!(
+        matches!(
+            swapped[..2],
+            [Action::ForgetKeys, Action::StopTunnel { .. }]
+        ),
+        "{swapped:?}"
+    );
 }
 
 #[test]
@@ -289,9 +467,14 @@ fn a_card_pulled_while_the_tunnel_starts_stops_it() {
     let mut laptop = Laptop::outside();
     laptop.insert("A");
     laptop.unlock();
-    let Tunnel::Starting { op, .. } = laptop.state.tunnel else { panic!("{:?}", laptop.state.tunnel) };
+    let Tunnel::Starting { op, .. } = laptop.state.tunnel else {
+        panic!("{:?}", laptop.state.tunnel)
+    };
     let pulled = laptop.tell(Event::CardRemoved);
-    assert!(matches!(pulled[..], [Action::ForgetKeys, Action::StopTunnel { .. }]), "{pulled:?}");
+    assert!(
+        matches!(pulled[..], [Action::ForgetKeys, Action::StopTunnel { .. }]),
+        "{pulled:?}"
+    );
     assert_eq!(laptop.tell(Event::TunnelStarted { op }), [], "too late");
     assert!(matches!(laptop.state.tunnel, Tunnel::Stopping { .. }));
 }
@@ -303,13 +486,22 @@ fn down_holds_until_up_where_the_policy_allows_it() {
     assert_eq!(laptop.tell(Event::UserDown), []);
     laptop.policy.user.may_disconnect = true;
     let down = laptop.tell(Event::UserDown);
-    assert!(matches!(down[..], [Action::StopTunnel { .. }, Action::ApplyHost { .. }]), "{down:?}");
+    assert!(
+        matches!(
+            down[..],
+            [Action::StopTunnel { .. }, Action::ApplyHost { .. }]
+        ),
+        "{down:?}"
+    );
     laptop.host();
     laptop.tunnel_stops();
     laptop.plug(&[guest()]);
     laptop.pass_settling();
     assert_eq!(laptop.probe(&[]), [], "still down on another network");
-    assert!(matches!(laptop.tell(Event::UserUp)[..], [Action::StartTunnel { .. }]));
+    assert!(matches!(
+        laptop.tell(Event::UserUp)[..],
+        [Action::StartTunnel { .. }]
+    ));
 }
 
 #[test]
@@ -318,8 +510,13 @@ fn a_tunnel_that_fails_is_tried_again_after_1_2_and_4_seconds_and_at_most_every_
     laptop.insert("A");
     laptop.unlock();
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let Tunnel::Starting { op, .. } = laptop.state.tunnel else { panic!("{:?}", laptop.state.tunnel) };
-        laptop.tell(Event::TunnelStartFailed { op, why: LossReason::Socket });
+        let Tunnel::Starting { op, .. } = laptop.state.tunnel else {
+            panic!("{:?}", laptop.state.tunnel)
+        };
+        laptop.tell(Event::TunnelStartFailed {
+            op,
+            why: LossReason::Socket,
+        });
         let at = laptop.deadline(DeadlineReason::TunnelRetry);
         assert_eq!(at.since(laptop.now), Duration::from_secs(pause));
         laptop.pass_deadline(DeadlineReason::TunnelRetry);
@@ -329,9 +526,20 @@ fn a_tunnel_that_fails_is_tried_again_after_1_2_and_4_seconds_and_at_most_every_
 #[test]
 fn a_gateway_that_is_silent_is_told_and_tried_on() {
     let mut laptop = Laptop::connected_at_home();
-    let Tunnel::Up { op, .. } = laptop.state.tunnel else { panic!("{:?}", laptop.state.tunnel) };
-    assert_eq!(laptop.tell(Event::HandshakeUnanswered { op, attempts: 3 }), []);
-    assert!(matches!(laptop.state.tunnel, Tunnel::Up { session: Session::Awaited { attempts: 3 }, .. }));
+    let Tunnel::Up { op, .. } = laptop.state.tunnel else {
+        panic!("{:?}", laptop.state.tunnel)
+    };
+    assert_eq!(
+        laptop.tell(Event::HandshakeUnanswered { op, attempts: 3 }),
+        []
+    );
+    assert!(matches!(
+        laptop.state.tunnel,
+        Tunnel::Up {
+            session: Session::Awaited { attempts: 3 },
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -339,14 +547,25 @@ fn a_worker_that_hangs_is_told_to_stop_and_its_late_answer_is_not_believed() {
     let mut laptop = Laptop::outside();
     laptop.insert("A");
     laptop.unlock();
-    let Tunnel::Starting { op, .. } = laptop.state.tunnel else { panic!("{:?}", laptop.state.tunnel) };
+    let Tunnel::Starting { op, .. } = laptop.state.tunnel else {
+        panic!("{:?}", laptop.state.tunnel)
+    };
     let given_up = laptop.pass_deadline(DeadlineReason::TunnelStartOverdue);
-    assert!(matches!(given_up[..], [Action::StopTunnel { .. }]), "{given_up:?}");
+    assert!(
+        matches!(given_up[..], [Action::StopTunnel { .. }]),
+        "{given_up:?}"
+    );
     assert_eq!(laptop.tell(Event::TunnelStarted { op }), []);
     let asked_again = laptop.pass_deadline(DeadlineReason::TunnelStopOverdue);
-    assert!(matches!(asked_again[..], [Action::StopTunnel { .. }]), "{asked_again:?}");
+    assert!(
+        matches!(asked_again[..], [Action::StopTunnel { .. }]),
+        "{asked_again:?}"
+    );
     let stopped = laptop.tunnel_stops();
-    assert!(matches!(stopped[..], [Action::StartTunnel { .. }]), "the pause is over by now: {stopped:?}");
+    assert!(
+        matches!(stopped[..], [Action::StartTunnel { .. }]),
+        "the pause is over by now: {stopped:?}"
+    );
 }
 
 #[test]
@@ -354,24 +573,46 @@ fn routes_that_could_not_be_set_are_tried_again_and_no_tunnel_starts_before() {
     let mut laptop = Laptop::new();
     laptop.plug(&[home()]);
     laptop.pass_settling();
-    let Host::Applied(HostMode::Closed) = laptop.state.host else { panic!("{:?}", laptop.state.host) };
+    let Host::Applied(HostMode::Closed) = laptop.state.host else {
+        panic!("{:?}", laptop.state.host)
+    };
     laptop.probe(&[]);
     laptop.state.host = Host::Unknown;
     let asked = laptop.tell(Event::Tick);
-    let [Action::ApplyHost { op, .. }] = asked[..] else { panic!("{asked:?}") };
+    let [Action::ApplyHost { op, .. }] = asked[..] else {
+        panic!("{asked:?}")
+    };
     laptop.tell(Event::HostFailed { op });
     laptop.insert("A");
     assert_eq!(laptop.unlock(), [], "not before the prefixes are closed");
     let retried = laptop.pass_deadline(DeadlineReason::HostRetry);
-    let [Action::ApplyHost { op, mode: HostMode::Closed }] = retried[..] else { panic!("{retried:?}") };
-    assert!(matches!(laptop.tell(Event::HostApplied { op })[..], [Action::StartTunnel { .. }]));
+    let [
+        Action::ApplyHost {
+            op,
+            mode: HostMode::Closed,
+        },
+    ] = retried[..]
+    else {
+        panic!("{retried:?}")
+    };
+    assert!(matches!(
+        laptop.tell(Event::HostApplied { op })[..],
+        [Action::StartTunnel { .. }]
+    ));
 }
 
 #[test]
 fn a_card_that_is_already_verified_asks_for_nothing() {
     let mut laptop = Laptop::outside();
-    let inserted = laptop.tell(Event::CardInserted { serial: "A".to_owned(), tries_left: 3, verified: true });
-    assert!(matches!(inserted[..], [Action::StartTunnel { .. }]), "{inserted:?}");
+    let inserted = laptop.tell(Event::CardInserted {
+        serial: "A".to_owned(),
+        tries_left: 3,
+        verified: true,
+    });
+    assert!(
+        matches!(inserted[..], [Action::StartTunnel { .. }]),
+        "{inserted:?}"
+    );
 }
 
 #[test]
@@ -379,9 +620,17 @@ fn an_answer_from_another_life_changes_nothing() {
     let mut laptop = Laptop::connected_at_home();
     let before = laptop.state.clone();
     for event in [
-        Event::TunnelLost { op: Op::from_number(9_999), why: LossReason::Device },
-        Event::TunnelStopped { op: Op::from_number(9_999) },
-        Event::ProbeFinished { op: Op::from_number(9_999), evidence: Vec::new() },
+        Event::TunnelLost {
+            op: Op::from_number(9_999),
+            why: LossReason::Device,
+        },
+        Event::TunnelStopped {
+            op: Op::from_number(9_999),
+        },
+        Event::ProbeFinished {
+            op: Op::from_number(9_999),
+            evidence: Vec::new(),
+        },
     ] {
         assert_eq!(laptop.tell(event), []);
     }
@@ -398,7 +647,11 @@ struct Laptop {
 impl Laptop {
     fn new() -> Self {
         let now = Time::since_boot(Duration::from_secs(60));
-        let mut laptop = Self { policy: policy(POLICY), state: State::new(), now };
+        let mut laptop = Self {
+            policy: policy(POLICY),
+            state: State::new(),
+            now,
+        };
         laptop.tell(Event::LinksChanged(Vec::new()));
         laptop.host();
         laptop
@@ -438,27 +691,42 @@ impl Laptop {
     }
 
     fn plug(&mut self, links: &[TrueLink]) -> Vec<Action> {
-        self.tell(Event::LinksChanged(links.iter().map(|one| one.link.clone()).collect()))
+        self.tell(Event::LinksChanged(
+            links.iter().map(|one| one.link.clone()).collect(),
+        ))
     }
 
     fn insert(&mut self, serial: &str) -> Vec<Action> {
-        self.tell(Event::CardInserted { serial: serial.to_owned(), tries_left: 3, verified: false })
+        self.tell(Event::CardInserted {
+            serial: serial.to_owned(),
+            tries_left: 3,
+            verified: false,
+        })
     }
 
     fn offer_pin(&mut self) -> Vec<Action> {
-        self.tell(Event::PinOffered { last_try_consented: false })
+        self.tell(Event::PinOffered {
+            last_try_consented: false,
+        })
     }
 
     /// The right PIN.
     fn unlock(&mut self) -> Vec<Action> {
         let offered = self.offer_pin();
-        let Some(Action::VerifyPin { op, .. }) = offered.first() else { panic!("{offered:?}") };
-        self.tell(Event::PinChecked { op: *op, check: PinCheck::Accepted })
+        let Some(Action::VerifyPin { op, .. }) = offered.first() else {
+            panic!("{offered:?}")
+        };
+        self.tell(Event::PinChecked {
+            op: *op,
+            check: PinCheck::Accepted,
+        })
     }
 
     /// The beacon proves itself on the links with these indices, and nowhere else.
     fn probe(&mut self, proved: &[u32]) -> Vec<Action> {
-        let Location::Probing { op, .. } = self.state.location else { panic!("{:?}", self.state.location) };
+        let Location::Probing { op, .. } = self.state.location else {
+            panic!("{:?}", self.state.location)
+        };
         let outcome = |link: &Link| match proved.contains(&link.id.index) {
             true => Outcome::Proved,
             false => Outcome::NoAnswer,
@@ -474,20 +742,28 @@ impl Laptop {
     }
 
     fn tunnel_starts(&mut self) -> Vec<Action> {
-        let Tunnel::Starting { op, .. } = self.state.tunnel else { panic!("{:?}", self.state.tunnel) };
+        let Tunnel::Starting { op, .. } = self.state.tunnel else {
+            panic!("{:?}", self.state.tunnel)
+        };
         self.tell(Event::TunnelStarted { op })
     }
 
     fn tunnel_stops(&mut self) -> Vec<Action> {
-        let Tunnel::Stopping { op, .. } = self.state.tunnel else { panic!("{:?}", self.state.tunnel) };
+        let Tunnel::Stopping { op, .. } = self.state.tunnel else {
+            panic!("{:?}", self.state.tunnel)
+        };
         self.tell(Event::TunnelStopped { op })
     }
 
     /// The host does as it was told; says what that was.
     fn host(&mut self) -> HostMode {
-        let Host::Applying { op, .. } = self.state.host else { panic!("{:?}", self.state.host) };
+        let Host::Applying { op, .. } = self.state.host else {
+            panic!("{:?}", self.state.host)
+        };
         self.tell(Event::HostApplied { op });
-        let Host::Applied(mode) = &self.state.host else { panic!("{:?}", self.state.host) };
+        let Host::Applied(mode) = &self.state.host else {
+            panic!("{:?}", self.state.host)
+        };
         mode.clone()
     }
 

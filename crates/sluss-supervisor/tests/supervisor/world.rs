@@ -7,8 +7,8 @@ use fastrand::Rng;
 use ipnet::IpNet;
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Op, Outcome, PinCheck, State, Time,
-    Tunnel, step,
+    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Op, Outcome,
+    PinCheck, State, Time, Tunnel, step,
 };
 
 use crate::judge::{Judge, Sight};
@@ -28,7 +28,11 @@ pub(crate) const POLICY: &str = r#"
 "#;
 
 pub(crate) fn policy(text: &str) -> Policy {
-    Policy::parse(&[Source { file: "policy.toml", text }]).expect("the test's policy is right")
+    Policy::parse(&[Source {
+        file: "policy.toml",
+        text,
+    }])
+    .expect("the test's policy is right")
 }
 
 /// A link, and whether beacons can be reached by it.
@@ -39,11 +43,26 @@ pub(crate) struct TrueLink {
 }
 
 pub(crate) fn link(index: u32, network: u8, host: u8, inside: bool) -> TrueLink {
-    let octets = if inside { [10, 20, network, host] } else { [192, 168, network, host] };
+    let octets = if inside {
+        [10, 20, network, host]
+    } else {
+        [192, 168, network, host]
+    };
     let gateway = Ipv4Addr::new(octets[0], octets[1], octets[2], 1);
     let address = IpNet::new(IpAddr::V4(octets.into()), 24).expect("24 bits fit");
-    let id = LinkId { index, name: format!("eth{index}") };
-    TrueLink { link: Link { id, carrier: true, addresses: vec![address], gateways: vec![gateway.into()] }, inside }
+    let id = LinkId {
+        index,
+        name: format!("eth{index}"),
+    };
+    TrueLink {
+        link: Link {
+            id,
+            carrier: true,
+            addresses: vec![address],
+            gateways: vec![gateway.into()],
+        },
+        inside,
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -134,11 +153,20 @@ impl World {
         assert_eq!(more, [], "decided twice after {event:?}");
         assert_eq!(again, state, "changed its mind after {event:?}");
         if let Some(deadline) = state.deadline() {
-            assert!(deadline.at > self.now, "{deadline:?} does not lie ahead of {:?} after {event:?}", self.now);
+            assert!(
+                deadline.at > self.now,
+                "{deadline:?} does not lie ahead of {:?} after {event:?}",
+                self.now
+            );
         }
 
         self.state = state;
-        let sight = Sight { now: self.now, running: self.running, host: self.host.clone(), host_idle: self.host_free <= self.now };
+        let sight = Sight {
+            now: self.now,
+            running: self.running,
+            host: self.host.clone(),
+            host_idle: self.host_free <= self.now,
+        };
         self.judge.hear(&event, &sight);
         for action in &actions {
             self.judge.weigh(action, &sight);
@@ -160,12 +188,19 @@ impl World {
 
     fn coming(&self) -> Option<Time> {
         let later = self.later.iter().map(|(at, _, _)| *at).min();
-        later.into_iter().chain(self.state.deadline().map(|deadline| deadline.at)).min()
+        later
+            .into_iter()
+            .chain(self.state.deadline().map(|deadline| deadline.at))
+            .min()
     }
 
     /// Does what comes next: a worker's turn, an answer, or a deadline. `false` if nothing is to come.
     pub(crate) fn next(&mut self) -> bool {
-        let later = self.later.iter().map(|(at, sequence, _)| (*at, *sequence)).min();
+        let later = self
+            .later
+            .iter()
+            .map(|(at, sequence, _)| (*at, *sequence))
+            .min();
         let deadline = self.state.deadline().map(|deadline| deadline.at);
         match (later, deadline) {
             (None, None) => return false,
@@ -202,13 +237,24 @@ impl World {
 
     pub(crate) fn plug(&mut self, links: Vec<TrueLink>) {
         self.links = links;
-        let links = self.links.iter().map(|true_link| true_link.link.clone()).collect();
+        let links = self
+            .links
+            .iter()
+            .map(|true_link| true_link.link.clone())
+            .collect();
         self.tell(Event::LinksChanged(links));
     }
 
     pub(crate) fn insert(&mut self, serial: &'static str) {
-        self.card = Some(TrueCard { tries_left: 3, verified: false });
-        self.tell(Event::CardInserted { serial: serial.to_owned(), tries_left: 3, verified: false });
+        self.card = Some(TrueCard {
+            tries_left: 3,
+            verified: false,
+        });
+        self.tell(Event::CardInserted {
+            serial: serial.to_owned(),
+            tries_left: 3,
+            verified: false,
+        });
     }
 
     pub(crate) fn pull(&mut self) {
@@ -226,7 +272,9 @@ impl World {
     /// The user types the right PIN.
     pub(crate) fn type_pin(&mut self) {
         self.prompt = None;
-        self.tell(Event::PinOffered { last_try_consented: true });
+        self.tell(Event::PinOffered {
+            last_try_consented: true,
+        });
     }
 
     pub(crate) fn sleep(&mut self) {
@@ -242,7 +290,11 @@ impl World {
         for (at, _, _) in &mut self.later {
             *at = *at + night;
         }
-        for free in [&mut self.tunnel_free, &mut self.host_free, &mut self.card_free] {
+        for free in [
+            &mut self.tunnel_free,
+            &mut self.host_free,
+            &mut self.card_free,
+        ] {
             *free = *free + night;
         }
         self.tell(Event::Resumed);
@@ -252,13 +304,20 @@ impl World {
     /// The tunnel's device vanishes, or one of its threads ends.
     pub(crate) fn lose_tunnel(&mut self) {
         if let Some(op) = self.running.take() {
-            self.tell(Event::TunnelLost { op, why: LossReason::Device });
+            self.tell(Event::TunnelLost {
+                op,
+                why: LossReason::Device,
+            });
         }
     }
 
     fn begin(&mut self, action: Action) {
         match action {
-            Action::Probe { op, links, deadline } => {
+            Action::Probe {
+                op,
+                links,
+                deadline,
+            } => {
                 let at = match self.foul(10) {
                     true => deadline + Duration::from_secs(5),
                     false => self.now + self.delay(5, 700),
@@ -274,7 +333,11 @@ impl World {
             Action::AskPin { op } => self.prompt = Some(op),
             Action::CancelPin { op } => self.prompt = self.prompt.filter(|prompt| *prompt != op),
             Action::VerifyPin { op, .. } => {
-                let hang = if self.foul(10) { Duration::from_secs(45) } else { Duration::ZERO };
+                let hang = if self.foul(10) {
+                    Duration::from_secs(45)
+                } else {
+                    Duration::ZERO
+                };
                 let at = self.card_free.max(self.now) + self.delay(10, 1000) + hang;
                 self.card_free = at;
                 self.push(at, Later::Verify(op));
@@ -289,7 +352,11 @@ impl World {
             Action::StartTunnel { op } => self.tunnel_work(Later::Start(op)),
             Action::StopTunnel { op } => self.tunnel_work(Later::Stop(op)),
             Action::ApplyHost { op, mode } => {
-                let hang = if self.foul(20) { Duration::from_secs(8) } else { Duration::ZERO };
+                let hang = if self.foul(20) {
+                    Duration::from_secs(8)
+                } else {
+                    Duration::ZERO
+                };
                 let at = self.host_free.max(self.now) + self.delay(5, 120) + hang;
                 self.host_free = at;
                 self.push(at, Later::Apply(op, mode));
@@ -298,7 +365,11 @@ impl World {
     }
 
     fn tunnel_work(&mut self, work: Later) {
-        let hang = if self.foul(20) { Duration::from_secs(15) } else { Duration::ZERO };
+        let hang = if self.foul(20) {
+            Duration::from_secs(15)
+        } else {
+            Duration::ZERO
+        };
         let at = self.tunnel_free.max(self.now) + self.delay(1, 50) + hang;
         self.tunnel_free = at;
         self.push(at, work);
@@ -315,10 +386,16 @@ impl World {
                 self.answer(Event::ProbeFinished { op, evidence });
             }
             Later::Verify(op) => self.verify(op),
-            Later::Start(op) if self.foul(5) => self.answer(Event::TunnelStartFailed { op, why: LossReason::Device }),
+            Later::Start(op) if self.foul(5) => self.answer(Event::TunnelStartFailed {
+                op,
+                why: LossReason::Device,
+            }),
             Later::Start(op) => {
                 assert_eq!(self.running, None, "started twice");
-                assert!(!matches!(self.host, Some(HostMode::Inside { .. })), "started while the prefixes are open");
+                assert!(
+                    !matches!(self.host, Some(HostMode::Inside { .. })),
+                    "started while the prefixes are open"
+                );
                 self.running = Some(op);
                 self.answer(Event::TunnelStarted { op });
                 let at = self.now + self.delay(60, 300);
@@ -331,7 +408,10 @@ impl World {
             Later::Apply(op, _) if self.foul(5) => self.answer(Event::HostFailed { op }),
             Later::Apply(op, mode) => {
                 let open = matches!(mode, HostMode::Inside { .. });
-                assert!(!open || self.running.is_none(), "opened while a tunnel runs");
+                assert!(
+                    !open || self.running.is_none(),
+                    "opened while a tunnel runs"
+                );
                 self.host = Some(mode);
                 self.answer(Event::HostApplied { op });
             }
@@ -339,13 +419,24 @@ impl World {
     }
 
     fn evidence(&mut self, link: &Link) -> Evidence {
-        let inside = self.links.iter().find(|one| one.link == *link).map(|one| one.inside);
+        let inside = self
+            .links
+            .iter()
+            .find(|one| one.link == *link)
+            .map(|one| one.inside);
         let outcome = match inside {
             Some(true) if !self.foul(6) => Outcome::Proved,
-            Some(_) => [Outcome::NoAnswer, Outcome::WrongKey, Outcome::Refused][self.rng.usize(..3)],
+            Some(_) => {
+                [Outcome::NoAnswer, Outcome::WrongKey, Outcome::Refused][self.rng.usize(..3)]
+            }
             None => Outcome::Unreachable,
         };
-        Evidence { link: link.id.clone(), beacon: "city hall".to_owned(), outcome, at: self.now }
+        Evidence {
+            link: link.id.clone(),
+            beacon: "city hall".to_owned(),
+            outcome,
+            at: self.now,
+        }
     }
 
     fn verify(&mut self, op: Op) {
@@ -357,7 +448,9 @@ impl World {
             Some(TrueCard { tries_left: 0, .. }) => PinCheck::Blocked,
             Some(card) if mistyped => {
                 card.tries_left -= 1;
-                PinCheck::Wrong { tries_left: card.tries_left }
+                PinCheck::Wrong {
+                    tries_left: card.tries_left,
+                }
             }
             Some(card) => {
                 (card.verified, card.tries_left) = (true, 3);
@@ -388,8 +481,15 @@ impl World {
 
     /// Whether something is under way that a user would call busy.
     pub(crate) fn busy(&self) -> bool {
-        matches!(self.state.location, Location::Settling { .. } | Location::Probing { .. })
-            || matches!(self.state.tunnel, Tunnel::Starting { .. } | Tunnel::Stopping { .. })
-            || matches!(self.state.key, Key::Verifying { .. } | Key::AwaitingPin { .. })
+        matches!(
+            self.state.location,
+            Location::Settling { .. } | Location::Probing { .. }
+        ) || matches!(
+            self.state.tunnel,
+            Tunnel::Starting { .. } | Tunnel::Stopping { .. }
+        ) || matches!(
+            self.state.key,
+            Key::Verifying { .. } | Key::AwaitingPin { .. }
+        )
     }
 }
