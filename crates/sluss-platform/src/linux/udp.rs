@@ -209,3 +209,77 @@ fn canonical(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends a run of datagrams to the loopback address, and returns what arrives as (from, datagram).
+    fn exchange(to: &str, run: &[u8], stride: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let sender = UdpSocket::bind(0, None).expect("a socket");
+        let receiver = UdpSocket::bind(0, None).expect("a socket");
+        let to = SocketAddr::new(
+            to.parse().expect("an address"),
+            receiver.port().expect("a port"),
+        );
+        let mut rest = run;
+        while !rest.is_empty() {
+            rest = &rest[sender.send(to, rest, stride).expect("room")..];
+        }
+        let mut arrived = Vec::new();
+        let mut buffers = [(); 4].map(|()| vec![0; 65_535]);
+        while arrived.len() < run.len().div_ceil(stride) {
+            let mut received = [Received::default(); 4];
+            let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+            let count = receiver
+                .recv(&mut slices, &mut received)
+                .expect("loopback delivers at once");
+            for (buffer, message) in buffers.iter().zip(&received[..count]) {
+                let datagrams = buffer[..message.length].chunks(message.stride);
+                arrived.extend(datagrams.map(|datagram| (message.from, datagram.to_vec())));
+            }
+        }
+        let port = sender.port().expect("a port");
+        assert!(
+            arrived
+                .iter()
+                .all(|(from, _)| from.ip() == to.ip() && from.port() == port)
+        );
+        arrived
+    }
+
+    #[test]
+    fn a_run_arrives_as_the_datagrams_it_was_made_of() {
+        let run: Vec<u8> = (0..10_500u32).map(|i| (i % 251) as u8).collect();
+        for to in ["127.0.0.1", "::1"] {
+            let arrived = exchange(to, &run, 1_000);
+            assert_eq!(arrived.len(), 11, "to {to}");
+            assert!(
+                arrived
+                    .iter()
+                    .map(|(_, datagram)| datagram.as_slice())
+                    .eq(run.chunks(1_000))
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_socket_says_so() {
+        let socket = UdpSocket::bind(0, None).expect("a socket");
+        let mut buffer = [0; 10];
+        let received = socket.recv(
+            &mut [IoSliceMut::new(&mut buffer)],
+            &mut [Received::default()],
+        );
+        assert_eq!(
+            received.expect_err("nothing there").kind(),
+            io::ErrorKind::WouldBlock
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let first = UdpSocket::bind(0, None).expect("a socket");
+        assert!(UdpSocket::bind(first.port().expect("a port"), None).is_err());
+    }
+}
