@@ -146,8 +146,9 @@ impl Peer {
             .static_static
             .as_ref()
             .and_then(|cached| claimed.authenticate(&cached.secret));
-        if let Some(received) = received {
-            self.answer(received, from, turn);
+        match received {
+            Some(received) => self.answer(received, from, turn),
+            None => self.doubt_static_static(),
         }
     }
 
@@ -309,5 +310,10 @@ impl Peer {
         if let Some(cached) = &mut self.static_static {
             cached.is_proven = true;
         }
+    }
+
+    /// What has never worked is not kept: it may be wrong, and would be wrong for ever.
+    fn doubt_static_static(&mut self) {
+        self.static_static.take_if(|cached| !cached.is_proven);
     }
 }

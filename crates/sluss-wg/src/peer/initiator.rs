@@ -306,7 +306,7 @@ impl Peer {
     }
 
     fn give_up<S: Sink>(&mut self, turn: &mut Turn<'_, S>) {
-        self.static_static.take_if(|cached| !cached.is_proven);
+        self.doubt_static_static();
         turn.outbound(outbound::Letter::GaveUp(self.id));
         turn.event(Event::GaveUp { peer: self.id });
     }

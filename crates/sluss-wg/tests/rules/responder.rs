@@ -247,6 +247,25 @@ fn initiations_in_the_same_instant_are_a_flood() {
 }
 
 #[test]
+fn a_responder_does_not_keep_an_ss_that_never_worked() {
+    let mut world = World::new(
+        Setup::default(),
+        Setup {
+            holder: Holder::Card,
+            ..Setup::default()
+        },
+    );
+    let _ = world.alice_says(b"x");
+    world.deliver();
+    world.bob.answer(world.now);
+    world.bob.answer_with(SharedSecret::new([7; 32]), world.now);
+    assert_eq!(world.bob.sent, []);
+    world.pass(6 * SECOND);
+    world.settle();
+    assert_eq!(world.bob.received.len(), 1);
+}
+
+#[test]
 fn a_stranger_with_a_key_of_his_own_is_not_answered() {
     let mut world = World::ordinary();
     let mut stranger = Node::new(77, 2, &Setup::default(), world.now);
