@@ -68,35 +68,17 @@ impl<'a, T: Transmit> Session<'a, T> {
     /// reader says.
     pub fn describe(&mut self) -> Result<CardInfo, Error> {
         let step = "describe itself";
-        let malformed = |tlv::Malformed| Error::Nonsense {
-            step,
-            what: "not well-formed TLV",
-        };
+        let absent = |what| Error::Nonsense { step, what };
         let answer = self.read(step, 0x6E)?;
         // cards of before 3.0 leave the outer tag out (4.4.1)
-        let data = tlv::find(&answer.data, 0x6E)
-            .map_err(malformed)?
-            .unwrap_or(&answer.data);
-        let discretionary = tlv::find(data, 0x73).map_err(malformed)?.unwrap_or(data);
-        let attributes =
-            tlv::find(discretionary, 0xC2)
-                .map_err(malformed)?
-                .ok_or(Error::Nonsense {
-                    step,
-                    what: "no algorithm attributes",
-                })?;
-        let pin = tlv::find(discretionary, 0xC4)
-            .map_err(malformed)?
-            .ok_or(Error::Nonsense {
-                step,
-                what: "no PIN status",
-            })
-            .and_then(|status| PinStatus::parse(step, status))?;
+        let data = find(step, &answer.data, 0x6E)?.unwrap_or(&answer.data);
+        let data = find(step, data, 0x73)?.unwrap_or(data);
+        let attributes = find(step, data, 0xC2)?.ok_or(absent("no algorithm attributes"))?;
+        let pin_status = find(step, data, 0xC4)?.ok_or(absent("no PIN status"))?;
+        let pin_status = PinStatus::parse(step, pin_status)?;
         // an import format byte may follow the OID
-        if !X25519_ATTRIBUTES
-            .iter()
-            .any(|x25519| attributes.strip_suffix(&[0xFF]).unwrap_or(attributes) == *x25519)
-        {
+        let algorithm = attributes.strip_suffix(&[0xFF]).unwrap_or(attributes);
+        if !X25519_ATTRIBUTES.contains(&algorithm) {
             return Err(Error::NotX25519);
         }
         self.refuse_hashed_pin()?;
@@ -104,7 +86,7 @@ impl<'a, T: Transmit> Session<'a, T> {
             serial: self.serial.clone(),
             kind: CardKind::OpenPgp,
             public_key: self.public_key()?,
-            tries_left: pin.tries_left,
+            tries_left: pin_status.tries_left,
             verified: self.verified()?,
         })
     }
@@ -226,30 +208,18 @@ impl<'a, T: Transmit> Session<'a, T> {
             }
             status => return Err(Error::Refused { step, status }),
         }
-        let point = tlv::find(&answer.data, 0x7F49)
-            .and_then(|template| tlv::find(template.unwrap_or_default(), 0x86))
-            .map_err(|tlv::Malformed| Error::Nonsense {
-                step,
-                what: "not well-formed TLV",
-            })?
-            .ok_or(Error::Nonsense {
-                step,
-                what: "no public key",
-            })?;
-        // some cards prefix the native form, as OpenPGP does (RFC 4880bis, 13.3)
-        let native = if point.len() == 33 {
-            point.strip_prefix(&[0x40]).unwrap_or(point)
-        } else {
-            point
+        let nonsense = |what| Error::Nonsense { step, what };
+        let template = find(step, &answer.data, 0x7F49)?.ok_or(nonsense("no public key"))?;
+        let point = find(step, template, 0x86)?.ok_or(nonsense("no public key"))?;
+        // some cards prefix the native form, as OpenPGP does (RFC 9580, 11.2.1)
+        let native = match point {
+            [0x40, native @ ..] if native.len() == 32 => native,
+            native => native,
         };
-        let key = native.try_into().map_err(|_| Error::Nonsense {
-            step,
-            what: "the public key is not 32 bytes",
-        })?;
-        if key == [0; 32] {
-            Err(Error::NoKey)
-        } else {
-            Ok(key)
+        match <[u8; 32]>::try_from(native) {
+            Ok(key) if key == [0; 32] => Err(Error::NoKey),
+            Ok(key) => Ok(key),
+            Err(_) => Err(nonsense("the public key is not 32 bytes")),
         }
     }
 
@@ -265,14 +235,8 @@ impl<'a, T: Transmit> Session<'a, T> {
         if answer.status != StatusWord::SUCCESS {
             return Ok(());
         }
-        let malformed = |tlv::Malformed| Error::Nonsense {
-            step,
-            what: "not well-formed TLV",
-        };
-        let settings = tlv::find(&answer.data, 0xF9)
-            .map_err(malformed)?
-            .unwrap_or(&answer.data);
-        match tlv::find(settings, 0x81).map_err(malformed)? {
+        let settings = find(step, &answer.data, 0xF9)?.unwrap_or(&answer.data);
+        match find(step, settings, 0x81)? {
             None | Some([0x00]) => Ok(()),
             Some(_) => Err(Error::HashedPin),
         }
@@ -298,6 +262,14 @@ impl<'a, T: Transmit> Session<'a, T> {
             })
         }
     }
+}
+
+/// [`tlv::find`] in what the card answered.
+fn find<'d>(step: &'static str, data: &'d [u8], tag: u16) -> Result<Option<&'d [u8]>, Error> {
+    tlv::find(data, tag).map_err(|tlv::Malformed| Error::Nonsense {
+        step,
+        what: "not well-formed TLV",
+    })
 }
 
 /// The application identifier's manufacturer and serial number (4.2.1), or `None` when another application answers.

@@ -3,8 +3,9 @@
 use crate::Error;
 use zeroize::Zeroizing;
 
-/// X25519 output, 32 bytes, never all zeros. Without `Debug`, so that it cannot reach a log.
-pub struct SharedSecret(Zeroizing<[u8; 32]>);
+/// X25519 output, 32 bytes, never all zeros. Without `Debug`, so that it cannot reach a log; boxed, so that passing it on leaves
+/// no copies behind.
+pub struct SharedSecret(Box<Zeroizing<[u8; 32]>>);
 
 impl SharedSecret {
     /// Takes the card's answer, `None` if that is not 32 bytes. Cards answer zeros to a key of small order, and the caller
@@ -13,12 +14,16 @@ impl SharedSecret {
     /// # Errors
     /// [`Error::ZeroSecret`].
     pub(crate) fn from_answer(answer: &[u8]) -> Option<Result<Self, Error>> {
-        let bytes = Zeroizing::new(<[u8; 32]>::try_from(answer).ok()?);
-        let any = bytes.iter().fold(0, |any, byte| any | byte);
+        if answer.len() != 32 {
+            return None;
+        }
+        let mut secret = Self(Box::default());
+        secret.0.copy_from_slice(answer);
+        let any = answer.iter().fold(0, |any, byte| any | byte);
         Some(if any == 0 {
             Err(Error::ZeroSecret)
         } else {
-            Ok(Self(bytes))
+            Ok(secret)
         })
     }
 
