@@ -294,9 +294,9 @@ impl Engine {
                 info!(%error, "the tunnel failed");
                 let why = match error {
                     sluss_tunnel::Error::TunGone(_) => sup::LossReason::Device,
-                    sluss_tunnel::Error::Wait(_) | sluss_tunnel::Error::Thread(_) => {
-                        sup::LossReason::Internal
-                    }
+                    sluss_tunnel::Error::Wait(_)
+                    | sluss_tunnel::Error::Thread(_)
+                    | sluss_tunnel::Error::Panicked => sup::LossReason::Internal,
                 };
                 effects.push(Effect::DiscardTunnel { op });
                 self.step(sup::Event::TunnelLost { op, why }, now, effects);
@@ -323,8 +323,13 @@ impl Engine {
                     effects,
                 );
             }
-            // The user still wants in: WireGuard would wait for the next packet, and a person sees a dead tunnel.
-            Event::GaveUp { .. } => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
+            // The user still wants in: WireGuard would wait for the next packet, and a person sees a dead tunnel. Without
+            // a network or the key it would be in vain; when they are back, the supervisor has it tried again.
+            Event::GaveUp { .. } => {
+                let hopeful = matches!(self.state.location, sup::Location::Outside { .. })
+                    && matches!(self.state.key, sup::Key::Unlocked(_));
+                effects.extend(hopeful.then_some(Effect::Tunnel(TunnelOrder::Kick)));
+            }
             Event::EndpointChanged { endpoint, .. } => {
                 info!(%endpoint, "the gateway answers from another address")
             }

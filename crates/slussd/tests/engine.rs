@@ -595,3 +595,21 @@ fn a_silent_gateway_is_named_and_tried_for_ever() {
     laptop.peer(sluss_wg::Event::GaveUp { peer });
     assert!(matches!(laptop.orders[..], [TunnelOrder::Kick]));
 }
+
+#[test]
+fn nobody_calls_a_gateway_in_vain() {
+    let (_, peer) = device();
+    let mut laptop = Laptop::connected();
+    laptop.does(Input::Card(sluss_card::Event::Locked {
+        reader: READER.into(),
+    }));
+    laptop.orders.clear();
+    laptop.peer(sluss_wg::Event::GaveUp { peer });
+    assert!(laptop.orders.is_empty(), "a locked card makes no handshake");
+
+    let mut laptop = Laptop::connected();
+    laptop.does(Input::LinksChanged(Vec::new()));
+    laptop.orders.clear();
+    laptop.peer(sluss_wg::Event::GaveUp { peer });
+    assert!(laptop.orders.is_empty(), "there is no network");
+}
