@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread;
 
 use sluss_wg::{Inbound, Input, Notice, Now, Opened, PeerStatus, is_transport};
 
@@ -106,6 +107,16 @@ impl InboundThread {
                 .delivery
                 .push(&mut datagram[packet.start - HEADER_LEN..packet.end]),
             Err(_) => self.control.counters.refused.add(1),
+        }
+    }
+}
+
+impl Drop for InboundThread {
+    fn drop(&mut self) {
+        // Nobody may wait for an answer that does not come.
+        self.mailbox.close();
+        if thread::panicking() {
+            (self.control.events)(Event::Failed(Error::Panicked));
         }
     }
 }

@@ -41,4 +41,7 @@ pub enum Error {
     /// The host has no room for another thread.
     #[error("the host cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
+    /// A mistake of ours. The tunnel is shut rather than half open.
+    #[error("a thread of the tunnel panicked")]
+    Panicked,
 }

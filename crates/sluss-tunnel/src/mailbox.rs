@@ -27,23 +27,14 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Leaves a letter and wakes the reader.
+    /// Leaves a letter and wakes the reader. Once the mailbox is closed, letters are dropped.
     pub(crate) fn post(&self, letter: T) {
-        let mut letters = self.lock();
-        letters.push(letter);
-        self.arrived.store(true, Ordering::Release);
-        drop(letters);
-        self.reader.wake();
+        self.leave(letter, false);
     }
 
     /// Leaves a letter for which the reader drops what it has not sent yet.
     pub(crate) fn post_urgent(&self, letter: T) {
-        let mut letters = self.lock();
-        letters.push(letter);
-        self.arrived.store(true, Ordering::Release);
-        self.urgent.store(true, Ordering::Release);
-        drop(letters);
-        self.reader.wake();
+        self.leave(letter, true);
     }
 
     /// Swaps all letters, in the order in which they came, for the empty `into`. Costs one load if there are none.
@@ -59,9 +50,12 @@ impl<T> Mailbox<T> {
         self.urgent.swap(false, Ordering::Relaxed)
     }
 
-    /// Tells the reader to end.
+    /// Tells the reader to end, or the writers that it has ended. Letters that nobody has read are dropped.
     pub(crate) fn close(&self) {
+        let mut letters = self.lock();
         self.closed.store(true, Ordering::Release);
+        letters.clear();
+        drop(letters);
         self.reader.wake();
     }
 
@@ -77,6 +71,20 @@ impl<T> Mailbox<T> {
     /// Whether the reader may go on trying to send.
     pub(crate) fn is_patient(&self) -> bool {
         !self.urgent.load(Ordering::Acquire) && !self.is_closed()
+    }
+
+    fn leave(&self, letter: T, is_urgent: bool) {
+        let mut letters = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        letters.push(letter);
+        if is_urgent {
+            self.urgent.store(true, Ordering::Release);
+        }
+        self.arrived.store(true, Ordering::Release);
+        drop(letters);
+        self.reader.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<T>> {

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 
 use sluss_wg::{HEADER, NotSealed, Notice, Outbound, OutboundUpdate, Time};
 
@@ -139,6 +140,14 @@ impl OutboundThread {
                 }
             });
         outcome
+    }
+}
+
+impl Drop for OutboundThread {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.orders.post(Order::Failed(Error::Panicked));
+        }
     }
 }
 

@@ -439,4 +439,18 @@ fn a_lost_device_is_told() {
     *left.tun.gone.lock().expect("no panic") = true;
     left.ring();
     left.expect(|event| matches!(event, Event::Failed(crate::Error::TunGone(_))));
+    // Nobody is there to answer, and nobody waits.
+    left.until(|| left.tunnel.stats().peers.is_empty());
+}
+
+#[test]
+fn a_panic_shuts_the_tunnel_and_is_told() {
+    let (left, right) = End::pair();
+    // A frame longer than a device can give makes the outbound thread of the fake fall over.
+    left.write([vec![0; 70_000]]);
+    left.expect(|event| matches!(event, Event::Failed(crate::Error::Panicked)));
+    left.until(|| left.tunnel.stats().peers.is_empty());
+    right.udp.arrive(address(9), &[0; 100_000]);
+    right.expect(|event| matches!(event, Event::Failed(crate::Error::Panicked)));
+    right.until(|| right.tunnel.stats().peers.is_empty());
 }
