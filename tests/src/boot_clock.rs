@@ -34,7 +34,10 @@ impl BootClock {
 
     /// The environment of a program that is to live by this clock.
     pub fn environment(&self) -> Result<[(&'static str, PathBuf); 2]> {
-        Ok([("LD_PRELOAD", artifacts::clock_shim()?), ("SLUSS_LAB_CLOCK", self.path.clone())])
+        Ok([
+            ("LD_PRELOAD", artifacts::clock_shim()?),
+            ("SLUSS_LAB_CLOCK", self.path.clone()),
+        ])
     }
 
     /// So much time passes at once.

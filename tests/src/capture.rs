@@ -56,7 +56,9 @@ impl Packet {
     }
 
     fn is_wireguard(&self, port: u16, kind: u8) -> bool {
-        self.protocol == UDP && (self.ports.0 == port || self.ports.1 == port) && self.first_byte == Some(kind)
+        self.protocol == UDP
+            && (self.ports.0 == port || self.ports.1 == port)
+            && self.first_byte == Some(kind)
     }
 }
 

@@ -102,7 +102,10 @@ impl Laptop {
         moment::eventually("the daemon's first answer", Duration::from_secs(10), || {
             let daemon = self.daemon.as_mut().context("daemon")?;
             if let Some(status) = daemon.child().try_wait()? {
-                bail!("the daemon ended at its start with {status}:\n{}", self.log());
+                bail!(
+                    "the daemon ended at its start with {status}:\n{}",
+                    self.log()
+                );
             }
             Ok(self.status().ok())
         })?;
@@ -136,17 +139,28 @@ impl Laptop {
     /// `sluss ARGS`, with `input` typed.
     pub fn sluss(&self, arguments: &[&str], input: &str) -> Result<Output> {
         let mut command = self.command(arguments)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = self.netns.run(|| command.spawn())?;
         // A command that wants no input may be gone by now.
-        let _ = child.stdin.take().context("standard input")?.write_all(input.as_bytes());
+        let _ = child
+            .stdin
+            .take()
+            .context("standard input")?
+            .write_all(input.as_bytes());
         Ok(child.wait_with_output()?)
     }
 
     /// What `sluss status --json` says.
     pub fn status(&self) -> Result<Value> {
         let output = self.sluss(&["status", "--json"], "")?;
-        ensure!(output.status.success(), "sluss status: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "sluss status: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
@@ -165,30 +179,51 @@ impl Laptop {
     /// Watches what `sluss monitor` tells from now on; what is the case now comes first.
     pub fn monitor(&self) -> Result<Monitor> {
         let mut command = self.command(&["monitor", "--json"])?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = self.netns.spawn(&mut command)?;
         let stdout = process.child().stdout.take().context("standard output")?;
         let changes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&changes);
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let Ok(json) = serde_json::from_str::<Value>(&line) else { continue };
+                let Ok(json) = serde_json::from_str::<Value>(&line) else {
+                    continue;
+                };
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-                let change = Change { at: moment::now(), thing: text(&json["changed"]), state: text(&json["now"]["state"]) };
-                told.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+                let change = Change {
+                    at: moment::now(),
+                    thing: text(&json["changed"]),
+                    state: text(&json["now"]["state"]),
+                };
+                told.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(change);
             }
         });
-        Ok(Monitor { changes, _process: process })
+        Ok(Monitor {
+            changes,
+            _process: process,
+        })
     }
 
     fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(artifacts::sluss()?);
-        command.arg("--socket").arg(self.socket()).args(arguments).env("LC_ALL", "C");
+        command
+            .arg("--socket")
+            .arg(self.socket())
+            .args(arguments)
+            .env("LC_ALL", "C");
         Ok(command)
     }
 
     fn log_file(&self) -> Result<std::fs::File> {
-        Ok(std::fs::File::options().create(true).append(true).open(self.directory.join("slussd.log"))?)
+        Ok(std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.join("slussd.log"))?)
     }
 }
 
@@ -209,8 +244,15 @@ pub struct Change {
 
 impl Monitor {
     /// Waits until a thing came into one of these states at or after a moment; gives the moment it was told.
-    pub fn until(&self, thing: &str, states: &[&str], since: Duration, deadline: Duration) -> Result<Duration> {
-        let wanted = |change: &Change| change.thing == thing && states.contains(&change.state.as_str());
+    pub fn until(
+        &self,
+        thing: &str,
+        states: &[&str],
+        since: Duration,
+        deadline: Duration,
+    ) -> Result<Duration> {
+        let wanted =
+            |change: &Change| change.thing == thing && states.contains(&change.state.as_str());
         let found = || self.since(since).into_iter().find(wanted);
         let what = format!("{thing} is {}", states.join(" or "));
         moment::eventually(&what, deadline, || Ok(found().map(|change| change.at)))
@@ -220,6 +262,10 @@ impl Monitor {
     /// All that was told at or after a moment.
     pub fn since(&self, moment: Duration) -> Vec<Change> {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        changes.iter().filter(|change| change.at >= moment).cloned().collect()
+        changes
+            .iter()
+            .filter(|change| change.at >= moment)
+            .cloned()
+            .collect()
     }
 }

@@ -73,7 +73,13 @@ impl Stage {
             beacon: BEACON,
             beacon_pin: beacon.pin().to_owned(),
         };
-        let mut laptop = Laptop::enrolled(world.laptop.clone(), directory, &policy, &identity.serial, identity.public_key)?;
+        let mut laptop = Laptop::enrolled(
+            world.laptop.clone(),
+            directory,
+            &policy,
+            &identity.serial,
+            identity.public_key,
+        )?;
         laptop.environment("PCSCLITE_CSOCK_NAME", rig.pcsc_socket());
         laptop.environment("DBUS_SYSTEM_BUS_ADDRESS", logind.address());
         for (name, value) in environment {
@@ -88,7 +94,8 @@ impl Stage {
         Ok(Stage {
             monitor: laptop.monitor()?,
             wire: Capture::start(&world.gateway, |packet| {
-                &*packet.interface == "wan" && (packet.ports.0 == GATEWAY.port() || packet.ports.1 == GATEWAY.port())
+                &*packet.interface == "wan"
+                    && (packet.ports.0 == GATEWAY.port() || packet.ports.1 == GATEWAY.port())
             })?,
             inside: Capture::start(&world.servers, |packet| {
                 &*packet.interface == "dmz" && [TUNNEL, TUNNEL_V6].contains(&packet.source)
@@ -113,7 +120,10 @@ impl Stage {
     /// Fails if the internal page can be reached.
     pub fn no_page(&self) -> Result<()> {
         let reached = servers::fetch(&self.world.laptop, WEB, Duration::from_secs(2));
-        ensure!(reached.is_err(), "the internal page was reached, as {reached:?}");
+        ensure!(
+            reached.is_err(),
+            "the internal page was reached, as {reached:?}"
+        );
         Ok(())
     }
 
@@ -128,13 +138,18 @@ impl Stage {
     pub fn stream(&self, every: Duration) -> Result<Stream> {
         let started = moment::now();
         let stream = Stream::start(&self.world.laptop, WEB, every)?;
-        moment::eventually("the stream arrives", PATIENCE, || Ok(self.first_of_stream(started)))?;
+        moment::eventually("the stream arrives", PATIENCE, || {
+            Ok(self.first_of_stream(started))
+        })?;
         Ok(stream)
     }
 
     /// The first packet of the stream that reached the internal network at or after a moment.
     pub fn first_of_stream(&self, since: Duration) -> Option<Packet> {
-        self.inside.packets().into_iter().find(|packet| packet.at >= since && packet.ports.1 == Stream::PORT)
+        self.inside
+            .packets()
+            .into_iter()
+            .find(|packet| packet.at >= since && packet.ports.1 == Stream::PORT)
     }
 
     /// Waits until nothing has come through the tunnel for `quiet`, and gives the moment of the last packet: of
@@ -143,7 +158,11 @@ impl Stage {
         let last = || {
             let wire = self.wire.packets().into_iter().rfind(from_laptop);
             let inside = self.inside.last();
-            [wire, inside].into_iter().flatten().map(|packet| packet.at).max()
+            [wire, inside]
+                .into_iter()
+                .flatten()
+                .map(|packet| packet.at)
+                .max()
         };
         moment::eventually("the tunnel falls silent", PATIENCE, || {
             let last = last().context("nothing has ever come through the tunnel")?;
@@ -153,8 +172,13 @@ impl Stage {
 
     /// Handshakes that the gateway has accepted at or after a moment.
     pub fn handshakes(&self, since: Duration) -> usize {
-        let accepted = |packet: &Packet| packet.at >= since && packet.is_handshake_response(GATEWAY.port());
-        self.wire.packets().iter().filter(|packet| accepted(packet)).count()
+        let accepted =
+            |packet: &Packet| packet.at >= since && packet.is_handshake_response(GATEWAY.port());
+        self.wire
+            .packets()
+            .iter()
+            .filter(|packet| accepted(packet))
+            .count()
     }
 
     /// Brings the laptop from where it is to a tunnel that is up: plugged in, card in, PIN typed.
@@ -174,7 +198,8 @@ impl Stage {
 
     /// Types the PIN as soon as the card that was put in at a moment asks for it.
     pub fn unlock(&self, inserted: Duration) -> Result<()> {
-        self.monitor.until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
+        self.monitor
+            .until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
         self.laptop.unlock(&self.card.identity().pin)
     }
 }
@@ -187,11 +212,15 @@ fn from_laptop(packet: &Packet) -> bool {
 fn clear_sides(world: &World) -> Result<Vec<Capture>> {
     let watch = |place| {
         // The daemon's own probe is to leave: it looks for the beacon on the physical link.
-        let is_probe = |packet: &Packet| packet.destination == BEACON.ip() && packet.ports.1 == BEACON.port();
+        let is_probe =
+            |packet: &Packet| packet.destination == BEACON.ip() && packet.ports.1 == BEACON.port();
         let leaves = move |packet: &Packet| {
             &*packet.interface == "lan" && is_internal(packet.destination) && !is_probe(packet)
         };
         Capture::start(world.router(place), leaves)
     };
-    [Place::Home, Place::Phone, Place::Guest].into_iter().map(watch).collect()
+    [Place::Home, Place::Phone, Place::Guest]
+        .into_iter()
+        .map(watch)
+        .collect()
 }

@@ -63,7 +63,10 @@ fn timers_of_the_future_do_not_ring() -> Result<()> {
 fn night(timer: &str) -> Result<Vec<i64>> {
     let mut clock = BootClock::new(Path::new("/run"))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.env(SLEEPER, timer).envs(clock.environment()?).stdout(Stdio::piped());
+    command
+        .env(SLEEPER, timer)
+        .envs(clock.environment()?)
+        .stdout(Stdio::piped());
     let mut child = Netns::own("own")?.spawn(&mut command)?;
     let mut lines = BufReader::new(child.child().stdout.take().context("standard output")?).lines();
     ensure!(lines.next().context("armed")?? == "armed");

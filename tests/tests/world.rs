@@ -10,9 +10,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluss_tests::capture::Capture;
 use sluss_tests::gateway::Gateway;
-use sluss_tests::servers;
 use sluss_tests::moment::eventually;
-use sluss_tests::world::{GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, WEB_V6, World, is_internal};
+use sluss_tests::servers;
+use sluss_tests::world::{
+    GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, WEB_V6, World, is_internal,
+};
 use sluss_tests::{skip, trial, trials};
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -94,7 +96,11 @@ fn a_capture_sees_what_passes() -> Result<()> {
 
 /// With another WireGuard as the laptop: the lab itself is right before the product is judged by it.
 fn the_gateway_lets_a_peer_in() -> Result<()> {
-    if Command::new("wireguard-go").arg("--version").output().is_err() {
+    if Command::new("wireguard-go")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         skip!("wireguard-go is not installed");
     }
     let mut world = World::new()?;
@@ -103,7 +109,10 @@ fn the_gateway_lets_a_peer_in() -> Result<()> {
     let key = StaticSecret::from([0x11; 32]);
     let gateway = Gateway::start(&world, PublicKey::from(&key).to_bytes())?;
     let _peer = world.laptop.spawn(
-        Command::new("wireguard-go").args(["--foreground", "wg1"]).stdout(Stdio::null()).stderr(Stdio::null()),
+        Command::new("wireguard-go")
+            .args(["--foreground", "wg1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
     )?;
     eventually("the peer's socket", Duration::from_secs(5), || {
         Ok(std::fs::exists("/run/wireguard/wg1.sock")?.then_some(()))
@@ -113,17 +122,24 @@ fn the_gateway_lets_a_peer_in() -> Result<()> {
         STANDARD.encode(key.as_bytes()),
         STANDARD.encode(gateway.public_key()),
     );
-    world.laptop.feed(Command::new("wg").args(["setconf", "wg1", "/dev/stdin"]), &configuration)?;
+    world.laptop.feed(
+        Command::new("wg").args(["setconf", "wg1", "/dev/stdin"]),
+        &configuration,
+    )?;
     world.laptop.ip_batch(&format!(
         "link set wg1 up mtu 1420\naddr add {TUNNEL} dev wg1\naddr add {TUNNEL_V6} dev wg1 nodad\n\
          route add 10.20.0.0/16 dev wg1\nroute add fd20::/48 dev wg1\n"
     ))?;
-    let wire = Capture::start(&world.gateway, |packet| packet.is_transport_data(GATEWAY.port()))?;
+    let wire = Capture::start(&world.gateway, |packet| {
+        packet.is_transport_data(GATEWAY.port())
+    })?;
     for (web, address) in [(WEB, TUNNEL), (WEB_V6, TUNNEL_V6)] {
         let seen = servers::fetch(&world.laptop, web, Duration::from_secs(5))?;
         ensure!(seen == address, "the web server saw {seen}");
     }
-    eventually("transport data on the wire", Duration::from_secs(5), || Ok(wire.last()))?;
+    eventually("transport data on the wire", Duration::from_secs(5), || {
+        Ok(wire.last())
+    })?;
     Ok(())
 }
 

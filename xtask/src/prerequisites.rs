@@ -41,8 +41,27 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("util-linux", Program("unshare")),
 ];
 
-/// Sees to it that everything is installed; gives the exit code for a machine where that cannot be done.
+/// What to do where an ordinary user may not have networks of their own.
+const NO_NAMESPACES: &str = "\
+The lab makes networks of its own, and this user may not: user namespaces are switched off, or /dev/net/tun is closed.
+Please run it as root, or allow them, which on Ubuntu is
+
+    sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
+";
+
+/// Sees to it that the lab can be set up; gives the exit code for a machine where that cannot be done.
 pub(crate) fn provide() -> Result<Option<ExitCode>> {
+    if let Some(code) = install_missing()? {
+        return Ok(Some(code));
+    }
+    if !(is_root() || has_namespaces() || has_sudo()) {
+        eprint!("{NO_NAMESPACES}");
+        return Ok(Some(ExitCode::from(USAGE)));
+    }
+    Ok(None)
+}
+
+fn install_missing() -> Result<Option<ExitCode>> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(None);
@@ -102,13 +121,30 @@ fn is_there(sign: &Sign) -> bool {
 fn apt() -> Option<&'static [&'static str]> {
     if !is_there(&Program("apt-get")) {
         None
-    } else if succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"])) {
+    } else if is_root() {
         Some(&["apt-get"])
-    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+    } else if has_sudo() {
         Some(&["sudo", "-n", "apt-get"])
     } else {
         None
     }
+}
+
+fn is_root() -> bool {
+    succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]))
+}
+
+fn has_sudo() -> bool {
+    succeeds(Command::new("sudo").args(["-n", "true"]))
+}
+
+fn has_namespaces() -> bool {
+    let tun = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .is_ok();
+    tun && succeeds(Command::new("unshare").args(["--user", "--map-root-user", "--net", "true"]))
 }
 
 fn install(apt: &[&str], packages: &[&str]) -> Result<bool> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use serde_json::json;
+use serde::Serialize;
 use sluss_tests::demo::{STEPS, Seen, Step};
 use sluss_tests::netns;
 use sluss_tests::stage::{Boot, Stage};
@@ -62,7 +62,9 @@ enum Teller {
 impl Teller {
     fn person() -> Teller {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Teller::Person { colour: std::io::stdout().is_terminal() && !plain }
+        Teller::Person {
+            colour: std::io::stdout().is_terminal() && !plain,
+        }
     }
 
     fn open(&self) -> Result<()> {
@@ -77,20 +79,46 @@ impl Teller {
 
     fn right(&self, step: &Step, seen: &Seen) -> Result<()> {
         match self {
-            Teller::Json => say(&json!({"step": step.name, "ok": true, "ms": seen.millis, "seen": seen.what}).to_string()),
+            Teller::Json => say(&Line {
+                step: step.name,
+                ok: true,
+                ms: seen.millis,
+                seen: &seen.what,
+            }
+            .json()?),
             Teller::Person { colour } => {
-                let (green, dim, off) = if *colour { ("\x1b[32m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-                say(&format!("{green}  ok  {off}{:>6} ms  {:<57}{dim}{}{off}", seen.millis, step.story, seen.what))
+                let (green, dim, off) = if *colour {
+                    ("\x1b[32m", "\x1b[2m", "\x1b[0m")
+                } else {
+                    ("", "", "")
+                };
+                say(&format!(
+                    "{green}  ok  {off}{:>6} ms  {:<57}{dim}{}{off}",
+                    seen.millis, step.story, seen.what
+                ))
             }
         }
     }
 
     fn wrong(&self, step: &Step, why: &str) -> Result<()> {
         match self {
-            Teller::Json => say(&json!({"step": step.name, "ok": false, "ms": 0, "why": why}).to_string()),
+            Teller::Json => say(&Line {
+                step: step.name,
+                ok: false,
+                ms: 0,
+                seen: why,
+            }
+            .json()?),
             Teller::Person { colour } => {
-                let (red, off) = if *colour { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
-                say(&format!("{red}WRONG {off}{:>9}  {:<57}{red}{why}{off}", "", step.story))
+                let (red, off) = if *colour {
+                    ("\x1b[31m", "\x1b[0m")
+                } else {
+                    ("", "")
+                };
+                say(&format!(
+                    "{red}WRONG {off}{:>9}  {:<57}{red}{why}{off}",
+                    "", step.story
+                ))
             }
         }
     }
@@ -98,8 +126,25 @@ impl Teller {
     fn close(&self) -> Result<()> {
         match self {
             Teller::Json => Ok(()),
-            Teller::Person { .. } => say("\nAll as it should be: open when outside with the card, shut otherwise."),
+            Teller::Person { .. } => {
+                say("\nAll as it should be: open when outside with the card, shut otherwise.")
+            }
         }
+    }
+}
+
+/// A step as machines read it. `seen` is for people who read what machines read.
+#[derive(Serialize)]
+struct Line<'a> {
+    step: &'a str,
+    ok: bool,
+    ms: u64,
+    seen: &'a str,
+}
+
+impl Line<'_> {
+    fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string(self)?)
     }
 }
 

@@ -15,12 +15,16 @@ pub(crate) fn a_card_that_talks_nonsense_is_named_and_forgotten() -> Result<()> 
     stage.world.plug(Port::WiFi, Place::Home)?;
     stage.card.fail(Fault::Nonsense)?;
     stage.card.insert()?;
-    let status = until_status(&stage, "the card is unusable", |status| status["key"]["state"] == "unusable")?;
+    let status = until_status(&stage, "the card is unusable", |status| {
+        status["key"]["state"] == "unusable"
+    })?;
     ensure!(status["key"]["fault"] == "nonsense", "{status}");
     stage.no_page()?;
 
     stage.card.remove()?;
-    until_status(&stage, "the reader is empty", |status| status["key"]["state"] == "absent")?;
+    until_status(&stage, "the reader is empty", |status| {
+        status["key"]["state"] == "absent"
+    })?;
     stage.card.fail(Fault::None)?;
     stage.insert_and_unlock()?;
     reaches_the_intranet(&stage)
@@ -42,7 +46,9 @@ pub(crate) fn a_card_that_hangs_in_a_handshake_is_named_and_left() -> Result<()>
 
     stage.card.fail(Fault::None)?;
     stage.card.remove()?;
-    until_status(&stage, "the reader is empty", |status| status["key"]["state"] == "absent")?;
+    until_status(&stage, "the reader is empty", |status| {
+        status["key"]["state"] == "absent"
+    })?;
     stage.insert_and_unlock()?;
     reaches_the_intranet(&stage)
 }
@@ -52,10 +58,14 @@ pub(crate) fn a_card_that_vanishes_in_a_handshake_is_gone() -> Result<()> {
     stage.world.plug(Port::WiFi, Place::Home)?;
     let inserted = now();
     stage.card.insert()?;
-    stage.monitor.until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
+    stage
+        .monitor
+        .until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
     stage.card.fail(Fault::Vanish)?;
     stage.laptop.unlock(&stage.card.identity().pin)?;
-    stage.monitor.until("key", &["absent"], inserted, PATIENCE)?;
+    stage
+        .monitor
+        .until("key", &["absent"], inserted, PATIENCE)?;
     stage.no_page()?;
 
     stage.card.fail(Fault::None)?;
@@ -78,8 +88,18 @@ pub(crate) fn a_killed_daemon_leaves_the_laptop_shut() -> Result<()> {
     stage.laptop.start()?;
     stage.monitor = stage.laptop.monitor()?;
     // The card may have lost its power, and with it the PIN, while nobody held it.
-    let key = stage.monitor.until("key", &["unlocked", "locked", "awaiting-pin"], restarted, PATIENCE)?;
-    if stage.monitor.since(key).iter().any(|change| change.thing == "key" && change.state != "unlocked") {
+    let key = stage.monitor.until(
+        "key",
+        &["unlocked", "locked", "awaiting-pin"],
+        restarted,
+        PATIENCE,
+    )?;
+    if stage
+        .monitor
+        .since(key)
+        .iter()
+        .any(|change| change.thing == "key" && change.state != "unlocked")
+    {
         stage.laptop.unlock(&stage.card.identity().pin)?;
     }
     reaches_the_intranet(&stage)?;
@@ -91,7 +111,9 @@ pub(crate) fn the_card_service_may_restart() -> Result<()> {
     stage.open_tunnel(Port::WiFi, Place::Home)?;
     let stopped = now();
     stage.rig.stop_pcscd()?;
-    stage.monitor.until("key", &["no-service"], stopped, PATIENCE)?;
+    stage
+        .monitor
+        .until("key", &["no-service"], stopped, PATIENCE)?;
     // Without the service nobody can say that the card is still there: shut, as if it were pulled.
     stage.no_page()?;
     stage.rig.start_pcscd()?;
@@ -103,10 +125,15 @@ pub(crate) fn cable_inside_and_guest_wifi_is_inside() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;
     stage.open_tunnel(Port::WiFi, Place::Guest)?;
     let docked = stage.world.plug(Port::Ethernet, Place::Office)?;
-    stage.monitor.until("location", &["inside"], docked, PATIENCE)?;
+    stage
+        .monitor
+        .until("location", &["inside"], docked, PATIENCE)?;
     stage.monitor.until("tunnel", &["down"], docked, PATIENCE)?;
     let seen = eventually("the page by cable", PATIENCE, || Ok(stage.page().ok()))?;
-    ensure!(seen == Port::Ethernet.address(Place::Office), "the server saw {seen}");
+    ensure!(
+        seen == Port::Ethernet.address(Place::Office),
+        "the server saw {seen}"
+    );
     stage.no_leak()
 }
 
@@ -117,7 +144,9 @@ pub(crate) fn a_beacon_with_another_key_proves_nothing() -> Result<()> {
     router.ip("addr add 10.20.0.53/32 dev lan")?;
     let impostor = Beacon::start(router)?;
     let plugged = stage.world.plug(Port::WiFi, Place::Home)?;
-    stage.monitor.until("location", &["outside"], plugged, PATIENCE)?;
+    stage
+        .monitor
+        .until("location", &["outside"], plugged, PATIENCE)?;
     let evidence = stage.laptop.status()?["evidence"].clone();
     ensure!(evidence.to_string().contains("wrong-key"), "{evidence}");
     ensure!(impostor.pin() != stage.beacon.pin());
@@ -143,5 +172,7 @@ fn until_status(stage: &Stage, what: &str, wanted: impl Fn(&Value) -> bool) -> R
 }
 
 fn has_warning(status: &Value, warning: &str) -> bool {
-    status["warnings"].as_array().is_some_and(|warnings| warnings.iter().any(|w| w == warning))
+    status["warnings"]
+        .as_array()
+        .is_some_and(|warnings| warnings.iter().any(|w| w == warning))
 }

@@ -41,7 +41,10 @@ pub(crate) fn an_idle_daemon_sleeps_and_is_small() -> Result<()> {
 pub(crate) fn the_private_key_is_nowhere_in_the_daemon() -> Result<()> {
     // What is found for certain: a value in its environment, and, on its heap, the public half of the card's key.
     let planted = *b"planted by the lab, to be found!";
-    let mut stage = Stage::set_with(Boot::Plain, &[("SLUSS_LAB_PLANTED", std::str::from_utf8(&planted)?)])?;
+    let mut stage = Stage::set_with(
+        Boot::Plain,
+        &[("SLUSS_LAB_PLANTED", std::str::from_utf8(&planted)?)],
+    )?;
     stage.open_tunnel(Port::WiFi, Place::Home)?;
     for _ in 1..10 {
         let asked = now();
@@ -57,16 +60,33 @@ pub(crate) fn the_private_key_is_nowhere_in_the_daemon() -> Result<()> {
     let pid = stage.laptop.daemon()?.id();
     let memory = Memory::of(pid)?;
     let identity = stage.card.identity();
-    for (what, known) in [("planted secret", planted), ("public key", identity.public_key)] {
-        ensure!(memory.contains(&known)?, "the search does not find the {what}");
+    for (what, known) in [
+        ("planted secret", planted),
+        ("public key", identity.public_key),
+    ] {
+        ensure!(
+            memory.contains(&known)?,
+            "the search does not find the {what}"
+        );
     }
     let private = identity.private_key;
     let hexadecimal: String = private.iter().map(|byte| format!("{byte:02x}")).collect();
-    let forms = [private.to_vec(), hexadecimal.into_bytes(), STANDARD.encode(private).into_bytes()];
+    let forms = [
+        private.to_vec(),
+        hexadecimal.into_bytes(),
+        STANDARD.encode(private).into_bytes(),
+    ];
     for form in forms {
-        ensure!(!memory.contains(&form)?, "the card's private key is in the daemon's memory");
+        ensure!(
+            !memory.contains(&form)?,
+            "the card's private key is in the daemon's memory"
+        );
     }
-    println!("measured memory searched: {} KiB in {} areas", memory.kibibytes(), memory.areas.len());
+    println!(
+        "measured memory searched: {} KiB in {} areas",
+        memory.kibibytes(),
+        memory.areas.len()
+    );
     Ok(())
 }
 
@@ -78,7 +98,10 @@ pub(crate) fn random_datagrams_do_no_harm() -> Result<()> {
     stage.open_tunnel(Port::WiFi, Place::Home)?;
     let pid = stage.laptop.daemon()?.id();
     let port = udp_port(&stage.world.laptop)?;
-    let attacker = stage.world.router(Place::Home).run(|| UdpSocket::bind("192.168.1.1:0"))?;
+    let attacker = stage
+        .world
+        .router(Place::Home)
+        .run(|| UdpSocket::bind("192.168.1.1:0"))?;
     let victim = (Port::WiFi.address(Place::Home), port);
     let mut random = Xorshift(SEED);
     let mut datagram = vec![0; 1472];
@@ -88,7 +111,7 @@ pub(crate) fn random_datagrams_do_no_harm() -> Result<()> {
             let length = (random.next() % 1473) as usize;
             datagram[..length].fill_with(|| random.next().to_le_bytes()[0]);
             // Half of them look like WireGuard at first sight.
-            if length >= 4 && random.next() % 2 == 0 {
+            if length >= 4 && random.next().is_multiple_of(2) {
                 datagram[..4].copy_from_slice(&[(random.next() % 5) as u8, 0, 0, 0]);
             }
             // A full queue is as good as a loss.
@@ -98,8 +121,15 @@ pub(crate) fn random_datagrams_do_no_harm() -> Result<()> {
         rounds.push(kibibytes(pid, "VmRSS")?);
     }
     println!("measured RSS after each 25,000 random datagrams, KiB: {rounds:?}");
-    ensure!(stage.laptop.is_alive(), "the daemon has ended:\n{}", stage.laptop.log());
-    ensure!(rounds[3] <= rounds[0] + MEBIBYTE, "memory grows: {rounds:?}");
+    ensure!(
+        stage.laptop.is_alive(),
+        "the daemon has ended:\n{}",
+        stage.laptop.log()
+    );
+    ensure!(
+        rounds[3] <= rounds[0] + MEBIBYTE,
+        "memory grows: {rounds:?}"
+    );
     Ok(())
 }
 
@@ -114,12 +144,19 @@ fn wake_ups(pid: u32) -> Result<u64> {
 }
 
 fn kibibytes(pid: u32, name: &str) -> Result<u64> {
-    field(&std::fs::read_to_string(format!("/proc/{pid}/status"))?, name)
+    field(
+        &std::fs::read_to_string(format!("/proc/{pid}/status"))?,
+        name,
+    )
 }
 
 fn field(status: &str, name: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_whitespace().next()).with_context(|| name.to_owned())?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = line
+        .and_then(|line| line.split_whitespace().next())
+        .with_context(|| name.to_owned())?;
     Ok(number.parse()?)
 }
 
@@ -127,8 +164,12 @@ fn field(status: &str, name: &str) -> Result<u64> {
 fn udp_port(netns: &sluss_tests::netns::Netns) -> Result<u16> {
     eventually("the daemon's UDP socket", PATIENCE, || {
         for table in ["udp6", "udp"] {
-            let sockets = netns.run(|| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))?;
-            let local = sockets.lines().nth(1).and_then(|line| line.split_whitespace().nth(1)?.rsplit(':').next());
+            let sockets =
+                netns.run(|| std::fs::read_to_string(format!("/proc/thread-self/net/{table}")))?;
+            let local = sockets
+                .lines()
+                .nth(1)
+                .and_then(|line| line.split_whitespace().nth(1)?.rsplit(':').next());
             if let Some(port) = local {
                 return Ok(Some(u16::from_str_radix(port, 16)?));
             }
@@ -148,7 +189,9 @@ impl Memory {
         let mut areas = Vec::new();
         for line in std::fs::read_to_string(format!("/proc/{pid}/maps"))?.lines() {
             let mut words = line.split_whitespace();
-            let (Some(range), Some(access)) = (words.next(), words.next()) else { bail!("{line}") };
+            let (Some(range), Some(access)) = (words.next(), words.next()) else {
+                bail!("{line}")
+            };
             let (from, to) = range.split_once('-').context("range")?;
             // The kernel's own pages ([vvar], [vsyscall]) cannot be read by anybody.
             if access.starts_with('r') && !line.contains("[v") {
@@ -156,13 +199,18 @@ impl Memory {
             }
         }
         ensure!(!areas.is_empty(), "no memory to be seen");
-        Ok(Memory { file: File::open(format!("/proc/{pid}/mem"))?, areas })
+        Ok(Memory {
+            file: File::open(format!("/proc/{pid}/mem"))?,
+            areas,
+        })
     }
 
     fn contains(&self, wanted: &[u8]) -> Result<bool> {
         for (from, to) in &self.areas {
             let mut bytes = vec![0; usize::try_from(to - from)?];
-            self.file.read_exact_at(&mut bytes, *from).with_context(|| format!("memory at {from:x}"))?;
+            self.file
+                .read_exact_at(&mut bytes, *from)
+                .with_context(|| format!("memory at {from:x}"))?;
             if bytes.windows(wanted.len()).any(|window| window == wanted) {
                 return Ok(true);
             }

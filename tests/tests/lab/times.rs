@@ -22,7 +22,9 @@ pub(crate) fn a_pulled_card_shuts_the_tunnel_within_a_second() -> Result<()> {
         // So that the pulls meet the reader's poll of 400 ms in all its phases.
         let phase = Duration::from_millis(20 * pull as u64);
         let flowing = sluss_tests::moment::now() + phase;
-        eventually("the stream flows", PATIENCE, || Ok(stage.first_of_stream(flowing)))?;
+        eventually("the stream flows", PATIENCE, || {
+            Ok(stage.first_of_stream(flowing))
+        })?;
         let pulled = stage.card.remove()?;
         stage.monitor.until("key", &["absent"], pulled, PATIENCE)?;
         let last = stage.last_through_tunnel(Duration::from_millis(1200))?;
@@ -31,7 +33,10 @@ pub(crate) fn a_pulled_card_shuts_the_tunnel_within_a_second() -> Result<()> {
     }
     println!("measured pull to last packet, ms: {times:?}");
     let worst = times.iter().max().context("no pull")?;
-    ensure!(*worst <= 1000, "one pull left the tunnel open for {worst} ms");
+    ensure!(
+        *worst <= 1000,
+        "one pull left the tunnel open for {worst} ms"
+    );
     stage.no_leak()
 }
 
@@ -45,22 +50,34 @@ pub(crate) fn verdicts_and_first_packets_are_quick() -> Result<()> {
     for round in 0..ROUNDS {
         stage.world.unplug(Port::WiFi)?;
         let plugged = stage.world.plug(Port::Ethernet, Place::Office)?;
-        let verdict = stage.monitor.until("location", &["inside"], plugged, PATIENCE)?;
+        let verdict = stage
+            .monitor
+            .until("location", &["inside"], plugged, PATIENCE)?;
         inside.push(millis(plugged, verdict));
-        stage.monitor.until("tunnel", &["down"], plugged, PATIENCE)?;
+        stage
+            .monitor
+            .until("tunnel", &["down"], plugged, PATIENCE)?;
 
         stage.world.unplug(Port::Ethernet)?;
         let place = [Place::Home, Place::Guest, Place::Phone][round % 3];
         let plugged = stage.world.plug(Port::WiFi, place)?;
-        let verdict = stage.monitor.until("location", &["outside"], plugged, PATIENCE)?;
+        let verdict = stage
+            .monitor
+            .until("location", &["outside"], plugged, PATIENCE)?;
         outside.push(millis(plugged, verdict));
-        let packet = eventually("a packet through the tunnel", PATIENCE, || Ok(stage.first_of_stream(plugged)))?;
+        let packet = eventually("a packet through the tunnel", PATIENCE, || {
+            Ok(stage.first_of_stream(plugged))
+        })?;
         first.push(millis(verdict, packet.at));
     }
     println!("measured address to verdict inside, ms: {inside:?}");
     println!("measured address to verdict outside, ms: {outside:?}");
     println!("measured verdict outside to first packet through the tunnel, ms: {first:?}");
-    for (what, times, limit) in [("inside", inside, 1500), ("outside", outside, 1500), ("first packet", first, 300)] {
+    for (what, times, limit) in [
+        ("inside", inside, 1500),
+        ("outside", outside, 1500),
+        ("first packet", first, 300),
+    ] {
         let median = median(times).context("no round")?;
         ensure!(median < limit, "{what}: median {median} ms");
     }
