@@ -8,14 +8,14 @@ use crate::PeerId;
 
 /// All peers' allowed IPs, built once per change and then only read.
 #[derive(Clone, Debug, Default)]
-pub struct AllowedIps {
+pub(crate) struct AllowedIps {
     v4: Levels,
     v6: Levels,
 }
 
 impl AllowedIps {
     /// Gives `net` to `peer`; of two peers with the same network the later has it.
-    pub fn insert(&mut self, net: IpNet, peer: PeerId) {
+    pub(crate) fn insert(&mut self, net: IpNet, peer: PeerId) {
         let (levels, bits) = match net {
             IpNet::V4(_) => (&mut self.v4, 32),
             IpNet::V6(_) => (&mut self.v6, 128),
@@ -24,7 +24,7 @@ impl AllowedIps {
     }
 
     /// The peer with the longest prefix that contains `address`.
-    pub fn lookup(&self, address: IpAddr) -> Option<PeerId> {
+    pub(crate) fn lookup(&self, address: IpAddr) -> Option<PeerId> {
         match address {
             IpAddr::V4(_) => self.v4.lookup(number(address)),
             IpAddr::V6(_) => self.v6.lookup(number(address)),

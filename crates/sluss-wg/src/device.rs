@@ -6,15 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use zeroize::Zeroize;
+
 use self::responder::Responder;
+use crate::allowed_ips::AllowedIps;
 use crate::cookie::Checker;
 use crate::message::{Macs, Message};
 use crate::peer::Peer;
 use crate::turn::{Owner, Shared, Turn};
 use crate::{
-    AllowedIps, Config, Deadline, DhError, DhId, Error, Inbound, Input, Notice, Now, Outbound,
-    Output, PeerConfig, PeerId, PeerStatus, PublicKey, SharedSecret, Sink, SoftwareKey, Time,
-    inbound, outbound,
+    Config, Deadline, DhError, DhId, Error, Inbound, Input, Notice, Now, Outbound, Output,
+    PeerConfig, PeerId, PeerStatus, PublicKey, SharedSecret, Sink, SoftwareKey, Time, inbound,
+    outbound,
 };
 
 /// Control of one interface. See the crate's front page.
@@ -35,7 +38,7 @@ impl Device {
     /// # Errors
     /// [`Error::PeerIsUs`] if a peer has our own public key.
     pub fn new(
-        config: Config,
+        mut config: Config,
         peers: Vec<PeerConfig>,
         now: Time,
     ) -> Result<(Self, Outbound, Inbound), Error> {
@@ -54,6 +57,7 @@ impl Device {
             last_peer: 0,
             agenda: BTreeSet::new(),
         };
+        config.seed.zeroize();
         let mut outputs = Vec::new();
         let now = Now {
             boot: now,

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::allowed_ips::AllowedIps;
 use crate::session::{Receiving, Stage, TRANSPORT};
-use crate::{AllowedIps, HEADER, Notice, PeerId, Time, Timing, packet};
+use crate::{HEADER, Notice, PeerId, Time, Timing, packet};
 
 /// Owned by the thread that reads UDP. Made by [`crate::Device::new`].
 pub struct Inbound {

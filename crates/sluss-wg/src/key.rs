@@ -20,8 +20,10 @@ impl fmt::Debug for PublicKey {
 pub struct PresharedKey([u8; 32]);
 
 impl PresharedKey {
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn new(mut bytes: [u8; 32]) -> Self {
+        let key = Self(bytes);
+        bytes.zeroize();
+        key
     }
 
     /// What stands for no pre-shared key (whitepaper 5.2: Q is zero).
@@ -43,8 +45,9 @@ impl SharedSecret {
     ///
     /// # Errors
     /// [`DhError::Zero`] if it is all zeros: the point was of low order, and some cards do not say so.
-    pub fn new(bytes: [u8; 32]) -> Result<Self, DhError> {
+    pub fn new(mut bytes: [u8; 32]) -> Result<Self, DhError> {
         let secret = Self(bytes);
+        bytes.zeroize();
         if secret.0.iter().fold(0, |any, byte| any | byte) == 0 {
             Err(DhError::Zero)
         } else {
@@ -79,8 +82,10 @@ pub enum DhError {
 pub struct SoftwareKey(StaticSecret);
 
 impl SoftwareKey {
-    pub fn new(private: [u8; 32]) -> Self {
-        Self(StaticSecret::from(private))
+    pub fn new(mut private: [u8; 32]) -> Self {
+        let key = Self(StaticSecret::from(private));
+        private.zeroize();
+        key
     }
 
     pub fn public(&self) -> PublicKey {

@@ -43,7 +43,6 @@ mod time;
 mod turn;
 
 pub use activity::Notice;
-pub use allowed_ips::AllowedIps;
 pub use config::{Config, Error, PeerConfig, Respond};
 pub use device::Device;
 pub use exchange::{Deadline, DhId, Event, Input, Output, PeerId, PeerStatus, Reason, Role, Sink};

@@ -132,7 +132,7 @@ mod tests {
         let from = |n: u32| SocketAddr::from((n.to_be_bytes(), 1));
         assert_eq!((0..100).filter(|_| gate.allows(from(1), at(0))).count(), 5);
         assert!(gate.allows(from(2), at(0)));
-        for n in 0..5_000 {
+        for n in 0..2_000 {
             gate.allows(from(n), at(1));
         }
         assert!(gate.sources.len() <= SOURCES);

@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::activity::Activity;
+use crate::allowed_ips::AllowedIps;
 use crate::session::Sending;
-use crate::{AllowedIps, HEADER, Notice, PeerId, TAG, Time, Timing, packet};
+use crate::{HEADER, Notice, PeerId, TAG, Time, Timing, packet};
 
 /// Packets that wait for a session at most, per peer; then the oldest goes.
 const STAGED: usize = 128;

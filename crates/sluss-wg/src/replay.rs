@@ -98,9 +98,9 @@ mod tests {
         let seed = 20_261_122;
         println!("seed {seed}");
         let mut rng = Rng::new([seed as u8; 32]);
-        for _ in 0..20 {
+        for _ in 0..5 {
             let (mut window, mut seen, mut newest) = (Window::new(), BTreeSet::new(), 0u64);
-            for _ in 0..5_000 {
+            for _ in 0..3_000 {
                 let reach = [10, 100, Window::SIZE, 2 * Window::SIZE, 50 * Window::SIZE]
                     [rng.word() as usize % 5];
                 let counter = (newest + u64::from(rng.word()) % reach)
