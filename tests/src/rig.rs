@@ -11,6 +11,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -95,6 +96,14 @@ impl Rig {
             .stderr(Stdio::null());
         self.pcscd = Some(self.net.spawn(&mut command)?);
         Ok(())
+    }
+
+    /// Holds it still (`SIGSTOP`), or lets it go on (`SIGCONT`): a service that is there and does not answer.
+    pub fn signal_pcscd(&self, signal: Signal) -> Result<()> {
+        self.pcscd
+            .as_ref()
+            .context("pcscd does not run")?
+            .signal(signal)
     }
 
     /// Stop and start, as after an update of the package.
