@@ -1,6 +1,7 @@
-//! The areas of `cargo xtask test`: what each runs, how it is counted, and what runs beside what.
+//! Runs the areas of `cargo xtask test`, counts what they say, and closes each with its count.
 
 mod count;
+mod table;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -8,23 +9,27 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
+use crate::builds::{self, TestProgram};
 use crate::{cargo, root, target, tidy};
-pub(crate) use count::Count;
+use count::Count;
+use table::AREAS;
 
 /// A part of the product with all that shows it to be right.
 pub(crate) struct Area {
-    pub(crate) name: &'static str,
+    name: &'static str,
     shows: &'static str,
-    /// Whether it runs other programs than its own test binaries.
-    pub(crate) needs_lab: bool,
+    checks: &'static [Check],
+    /// Whether it runs other programs than its own tests.
+    needs_lab: bool,
     /// Sleeps more than it computes: runs beside the others.
     aside: bool,
-    checks: &'static [Check],
 }
 
 enum Check {
-    /// `cargo test ARGS`, counted by what the tests say.
-    Tests(&'static [&'static str]),
+    /// Every test program of a crate, named by its folder; counted by what the tests say.
+    Crate(&'static str),
+    /// One test program of the lab, `tests/tests/NAME`.
+    Lab(&'static str),
     /// Another cargo command, counted as one check.
     Cargo(&'static str, &'static [&'static str]),
     /// The rules of the house, counted as one check.
@@ -33,146 +38,13 @@ enum Check {
     Demo,
 }
 
-use Check::{Cargo, Demo, Tests, Tidy};
-
-const AREAS: &[Area] = &[
-    Area {
-        name: "interop",
-        shows: "wireguard-go and gotatun as peers, both roles, over two rekeys of their own clock",
-        needs_lab: true,
-        aside: true,
-        checks: &[Tests(&["--package", "sluss-tests", "--test", "interop"])],
-    },
-    Area {
-        name: "tidy",
-        shows: "formatting, lints, and the rules of the house",
-        needs_lab: false,
-        aside: false,
-        checks: &[
-            Tidy,
-            Cargo("rustfmt", &["fmt", "--all", "--check"]),
-            Cargo(
-                "clippy",
-                &[
-                    "clippy",
-                    "--quiet",
-                    "--workspace",
-                    "--all-targets",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ],
-            ),
-            Tests(&["--package", "xtask"]),
-        ],
-    },
-    Area {
-        name: "wg",
-        shows: "the WireGuard protocol, alone and against boringtun",
-        needs_lab: false,
-        aside: false,
-        checks: &[
-            Tests(&["--package", "sluss-wg"]),
-            Tests(&["--package", "sluss-tests", "--test", "wg_differential"]),
-        ],
-    },
-    Area {
-        name: "supervisor",
-        shows: "policy, and the decision when the tunnel is up",
-        needs_lab: false,
-        aside: false,
-        checks: &[Tests(&[
-            "--package",
-            "sluss-policy",
-            "--package",
-            "sluss-supervisor",
-        ])],
-    },
-    Area {
-        name: "cards",
-        shows: "the card, through a real pcscd",
-        needs_lab: true,
-        aside: false,
-        checks: &[
-            Tests(&["--package", "sluss-card"]),
-            Tests(&["--package", "sluss-tests", "--test", "cards"]),
-        ],
-    },
-    Area {
-        name: "tunnel",
-        shows: "packets through two tunnels of ours, sizes, families, offloads",
-        needs_lab: false,
-        aside: false,
-        checks: &[
-            Tests(&["--package", "sluss-tunnel"]),
-            Tests(&["--package", "sluss-tests", "--test", "tunnel"]),
-        ],
-    },
-    Area {
-        name: "platform",
-        shows: "routes, firewall, links and clock of a real kernel",
-        needs_lab: false,
-        aside: false,
-        checks: &[
-            Tests(&["--package", "sluss-platform"]),
-            Tests(&["--package", "sluss-tests", "--test", "platform"]),
-        ],
-    },
-    Area {
-        name: "ipc",
-        shows: "the socket and the command",
-        needs_lab: false,
-        aside: false,
-        checks: &[
-            Tests(&["--package", "sluss-ipc", "--package", "sluss"]),
-            Tests(&["--package", "sluss-tests", "--test", "ipc"]),
-        ],
-    },
-    Area {
-        name: "daemon",
-        shows: "the engine and the loop",
-        needs_lab: false,
-        aside: false,
-        checks: &[Tests(&["--package", "slussd"])],
-    },
-    Area {
-        name: "lab",
-        shows: "the shipped binaries from outside: times, wake-ups, memory, bad cards",
-        needs_lab: true,
-        aside: false,
-        checks: &[
-            Tests(&[
-                "--package",
-                "sluss-tests",
-                "--lib",
-                "--test",
-                "netns",
-                "--test",
-                "world",
-                "--test",
-                "boot_clock",
-            ]),
-            Tests(&["--package", "sluss-tests", "--test", "lab"]),
-        ],
-    },
-    Area {
-        name: "demo",
-        shows: "the working day of a service laptop",
-        needs_lab: true,
-        aside: false,
-        checks: &[Demo],
-    },
-];
-
 /// The areas of these names, all for no name; an unknown name is handed back.
 pub(crate) fn named<'a>(names: &[&'a str]) -> Result<Vec<&'static Area>, &'a str> {
     if names.is_empty() {
         return Ok(AREAS.iter().collect());
     }
-    names
-        .iter()
-        .map(|name| AREAS.iter().find(|area| area.name == *name).ok_or(*name))
-        .collect()
+    let find = |name: &&'a str| AREAS.iter().find(|area| area.name == *name).ok_or(*name);
+    names.iter().map(find).collect()
 }
 
 pub(crate) fn help() -> String {
@@ -182,25 +54,27 @@ pub(crate) fn help() -> String {
         .collect()
 }
 
-/// Runs the areas and prints each with its count, then the count of all.
+/// Builds what the areas need, runs them, and prints each with its count, then the count of all.
 ///
 /// The areas that sleep run beside the others, which run one after the other: they measure time.
 pub(crate) fn run(areas: &[&'static Area]) -> Result<ExitCode> {
+    if areas.iter().any(|area| area.needs_lab) {
+        builds::for_tests()?;
+    }
+    let programs = builds::tests()?;
     let total = thread::scope(|scope| -> Result<Count> {
         let (aside, inline): (Vec<_>, Vec<_>) = areas.iter().partition(|area| area.aside);
-        let aside: Vec<_> = aside
-            .into_iter()
-            .map(|area| {
-                scope.spawn(move || {
-                    let mut story = Vec::new();
-                    let count = examine(area, &mut story)?;
-                    Ok::<_, anyhow::Error>((count, story))
-                })
+        let examine_aside = |area| {
+            let programs = &programs;
+            scope.spawn(move || {
+                let mut story = Vec::new();
+                examine(area, programs, &mut story).map(|count| (count, story))
             })
-            .collect();
+        };
+        let aside: Vec<_> = aside.into_iter().map(examine_aside).collect();
         let mut total = Count::default();
         for area in inline {
-            total += examine(area, &mut std::io::stdout())?;
+            total += examine(area, &programs, &mut std::io::stdout())?;
         }
         for thread in aside {
             let (count, story) = thread
@@ -221,44 +95,56 @@ pub(crate) fn run(areas: &[&'static Area]) -> Result<ExitCode> {
     })
 }
 
-fn examine(area: &Area, out: &mut dyn Write) -> Result<Count> {
+fn examine(area: &Area, programs: &[TestProgram], out: &mut dyn Write) -> Result<Count> {
     writeln!(out, "\n{}: {}", area.name, area.shows)?;
     let mut count = Count::default();
     for check in area.checks {
         count += match check {
-            Tests(arguments) => {
-                let mut command = cargo();
-                command.arg("test").args(*arguments);
-                let (good, said) = tell(&mut command, out)?;
-                let said = Count::of_tests(&said);
-                // A test that does not compile, or a harness that dies, fails without counting itself.
-                if good || said.failed > 0 {
-                    said
-                } else {
-                    said + Count::FAILED
-                }
+            Check::Crate(folder) => test(programs, |program| program.folder == *folder, out)?,
+            Check::Lab(name) => test(
+                programs,
+                |program| program.folder == "tests" && program.name == *name,
+                out,
+            )?,
+            Check::Cargo(name, arguments) => {
+                verdict(name, tell(cargo().args(*arguments), out)?.0, out)?
             }
-            Cargo(name, arguments) => verdict(name, tell(cargo().args(*arguments), out)?.0, out)?,
-            Tidy => {
+            Check::Tidy => {
                 let findings = tidy::check(root())?;
                 for finding in &findings {
                     writeln!(out, "{finding}")?;
                 }
                 verdict("rules", findings.is_empty(), out)?
             }
-            Demo => {
+            Check::Demo => {
                 let mut demo = Command::new(target().join("release/sluss-demo"));
                 let (good, said) = tell(demo.arg("--json"), out)?;
-                let steps = Count::of_steps(&said);
-                if good || steps.failed > 0 {
-                    steps
-                } else {
-                    steps + Count::FAILED
-                }
+                Count::of_steps(&said).or_failed(good)
             }
         };
     }
     writeln!(out, "{count}")?;
+    Ok(count)
+}
+
+/// Runs the test programs that are wanted. That there is none is a failure: something has lost its name.
+fn test(
+    programs: &[TestProgram],
+    wanted: impl Fn(&TestProgram) -> bool,
+    out: &mut dyn Write,
+) -> Result<Count> {
+    let mut wanted = programs.iter().filter(|program| wanted(program)).peekable();
+    if wanted.peek().is_none() {
+        return verdict("there is no such test", false, out);
+    }
+    let mut count = Count::default();
+    for program in wanted {
+        writeln!(out, "-- {} {}", program.folder, program.name)?;
+        let mut command = Command::new(&program.path);
+        // As cargo does it: tests find their files from their own folder.
+        let (good, said) = tell(command.current_dir(&program.directory), out)?;
+        count += Count::of_tests(&said).or_failed(good);
+    }
     Ok(count)
 }
 
@@ -298,24 +184,18 @@ mod tests {
 
     /// A test that no area runs is a test that CI does not run.
     #[test]
-    fn every_test_target_and_every_crate_is_in_an_area() {
-        let words: Vec<&str> = AREAS
-            .iter()
-            .flat_map(|area| area.checks)
-            .flat_map(|check| {
-                if let Tests(arguments) = check {
-                    *arguments
-                } else {
-                    &[]
-                }
-            })
-            .copied()
-            .collect();
+    fn every_test_program_and_every_crate_is_in_an_area() {
+        let checks = || AREAS.iter().flat_map(|area| area.checks);
         for (folder, kind) in [("tests/tests", "test"), ("crates", "crate")] {
             for entry in std::fs::read_dir(root().join(folder)).unwrap() {
                 let path = entry.unwrap().path();
-                let name = path.file_stem().unwrap().to_str().unwrap();
-                assert!(words.contains(&name), "no area runs the {kind} {name}");
+                let stem = path.file_stem().unwrap().to_str().unwrap();
+                let named = checks().any(|check| match check {
+                    Check::Lab(name) => kind == "test" && *name == stem,
+                    Check::Crate(name) => kind == "crate" && *name == stem,
+                    Check::Cargo(..) | Check::Tidy | Check::Demo => false,
+                });
+                assert!(named, "no area runs the {kind} {stem}");
             }
         }
     }

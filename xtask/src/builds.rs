@@ -1,6 +1,6 @@
 //! What the lab runs, built once and kept: the shipped binaries, the demo, the card rig, other people's WireGuard.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -11,8 +11,30 @@ use crate::{cargo, progress, root, target};
 const BORINGTUN: (&str, &str, &str) = ("boringtun-cli", "0.7.1", "boringtun-cli");
 const GOTATUN: (&str, &str, &str) = ("gotatun-cli", "0.10.2", "gotatun");
 
+/// A built test program.
+pub(crate) struct TestProgram {
+    /// The folder of its crate, by its last name.
+    pub(crate) folder: String,
+    pub(crate) directory: PathBuf,
+    /// Its target: the crate itself, or one of its test files.
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// What the demo runs.
 pub(crate) fn for_demo() -> Result<()> {
-    shipped()?;
+    // The two binaries alone, so that nothing of the lab decides how they are built.
+    progress::show(
+        "Building the daemon and the command",
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "slussd",
+            "--package",
+            "sluss",
+        ]),
+    )?;
     progress::show(
         "Building the demo",
         cargo().args([
@@ -29,28 +51,42 @@ pub(crate) fn for_demo() -> Result<()> {
     card_rig()
 }
 
+/// What the tests run.
 pub(crate) fn for_tests() -> Result<()> {
     for_demo()?;
-    peer(GOTATUN)?;
-    progress::show(
-        "Building the tests",
-        cargo().args(["test", "--workspace", "--no-run"]),
-    )
+    peer(GOTATUN)
 }
 
-/// The two binaries alone, so that nothing of the lab decides how they are built.
-fn shipped() -> Result<()> {
-    progress::show(
-        "Building the daemon and the command",
+/// All tests of the workspace, in one build: each on its own would choose other features of the same dependencies.
+pub(crate) fn tests() -> Result<Vec<TestProgram>> {
+    let messages = progress::show(
+        "Building the tests",
         cargo().args([
-            "build",
-            "--release",
-            "--package",
-            "slussd",
-            "--package",
-            "sluss",
+            "test",
+            "--workspace",
+            "--no-run",
+            "--message-format",
+            "json-render-diagnostics",
         ]),
-    )
+    )?;
+    Ok(messages.lines().filter_map(test_program).collect())
+}
+
+/// The test program that one of cargo's messages tells of, if it does.
+fn test_program(message: &str) -> Option<TestProgram> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    if message["profile"]["test"] != true {
+        return None;
+    }
+    let directory = Path::new(message["manifest_path"].as_str()?)
+        .parent()?
+        .to_owned();
+    Some(TestProgram {
+        folder: directory.file_name()?.to_str()?.to_owned(),
+        directory,
+        name: message["target"]["name"].as_str()?.to_owned(),
+        path: message["executable"].as_str()?.into(),
+    })
 }
 
 fn clock_shim() -> Result<()> {
@@ -67,7 +103,7 @@ fn clock_shim() -> Result<()> {
     .arg(&library)
     .arg(&source)
     .arg("-pthread");
-    progress::show("Building the clock shim", &mut cc)
+    progress::show("Building the clock shim", &mut cc).map(|_| ())
 }
 
 /// Slow to build and of no concern to the product: a workspace and a target directory of its own.
@@ -85,6 +121,7 @@ fn card_rig() -> Result<()> {
             ])
             .arg(target().join("card-rig")),
     )
+    .map(|_| ())
 }
 
 fn peer((package, version, binary): (&str, &str, &str)) -> Result<()> {

@@ -52,6 +52,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
                 return Ok(code);
             }
             builds::for_tests()?;
+            builds::tests()?;
             Ok(ExitCode::SUCCESS)
         }
         ["help" | "--help" | "-h"] => {
@@ -92,9 +93,6 @@ fn test(names: &[&str]) -> Result<ExitCode> {
     };
     if let Some(code) = prerequisites::provide()? {
         return Ok(code);
-    }
-    if areas.iter().any(|area| area.needs_lab) {
-        builds::for_tests()?;
     }
     areas::run(&areas)
 }

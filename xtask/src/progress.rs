@@ -1,6 +1,6 @@
 //! One line of progress on standard error while something builds, and the whole story if it fails.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,26 +9,29 @@ use anyhow::{Context, Result, bail};
 /// How often a log that nobody watches is told that work goes on.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// Runs a build. On a terminal its latest line is shown in place; elsewhere there is a line at the start, and a sign
-/// of life now and then. What is quick (fresh already) leaves no line.
-pub(crate) fn show(what: &str, command: &mut Command) -> Result<()> {
+/// Runs a build, and gives what it wrote to standard output. On a terminal the latest line it said is shown in place;
+/// elsewhere there is a line at the start, and a sign of life now and then. What is quick (fresh already) leaves no line.
+pub(crate) fn show(what: &str, command: &mut Command) -> Result<String> {
     let started = Instant::now();
     let terminal = std::io::stderr().is_terminal();
-    let (reader, writer) = std::io::pipe()?;
     command
         .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command
         .spawn()
         .with_context(|| format!("start {command:?}"))?;
-    // Our copies of the writing end, without which the reader sees the end.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut stdout = child.stdout.take().context("standard output")?;
+    let stderr = child.stderr.take().context("standard error")?;
+    let product = std::thread::spawn(move || {
+        let mut product = String::new();
+        stdout.read_to_string(&mut product).map(|_| product)
+    });
 
     let mut story = Vec::new();
     let mut told = started;
     let mut steps = 0;
-    for line in BufReader::new(reader).lines() {
+    for line in BufReader::new(stderr).lines() {
         let line = line?;
         steps += usize::from(line.trim_start().starts_with("Compiling"));
         if terminal {
@@ -51,6 +54,9 @@ pub(crate) fn show(what: &str, command: &mut Command) -> Result<()> {
         story.push(line);
     }
     let status = child.wait()?;
+    let product = product
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     if terminal {
         eprint!("\r\x1b[K");
     }
@@ -60,5 +66,5 @@ pub(crate) fn show(what: &str, command: &mut Command) -> Result<()> {
     if started.elapsed() > Duration::from_secs(2) {
         eprintln!("{what}: done in {} s", started.elapsed().as_secs());
     }
-    Ok(())
+    Ok(product)
 }

@@ -54,6 +54,15 @@ impl Count {
             .map(|ok| if ok { Count::PASSED } else { Count::FAILED })
             .fold(Count::default(), Add::add)
     }
+
+    /// A program that dies fails, also if it did not get round to counting that.
+    pub(crate) fn or_failed(self, good: bool) -> Count {
+        if good || self.failed > 0 {
+            self
+        } else {
+            self + Count::FAILED
+        }
+    }
 }
 
 impl Add for Count {
@@ -104,6 +113,13 @@ test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
                 skipped: 1
             }
         );
+    }
+
+    #[test]
+    fn a_dead_program_counts_as_failed_once() {
+        assert_eq!(Count::default().or_failed(false), Count::FAILED);
+        assert_eq!(Count::FAILED.or_failed(false), Count::FAILED);
+        assert_eq!(Count::PASSED.or_failed(true), Count::PASSED);
     }
 
     #[test]

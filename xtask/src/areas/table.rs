@@ -1,0 +1,107 @@
+//! The areas: what each shows, and by which checks.
+
+use super::Area;
+use super::Check::{Cargo, Crate, Demo, Lab, Tidy};
+
+/// An area that runs nothing but its own tests, one after the other.
+const PLAIN: Area = Area {
+    name: "",
+    shows: "",
+    checks: &[],
+    needs_lab: false,
+    aside: false,
+};
+
+pub(super) const AREAS: &[Area] = &[
+    Area {
+        name: "interop",
+        shows: "wireguard-go and gotatun as peers, both roles, over two rekeys of their own clock",
+        checks: &[Lab("interop")],
+        needs_lab: true,
+        aside: true,
+    },
+    Area {
+        name: "tidy",
+        shows: "formatting, lints, and the rules of the house",
+        checks: &[
+            Tidy,
+            Cargo("rustfmt", &["fmt", "--all", "--check"]),
+            Cargo("clippy", CLIPPY),
+            Crate("xtask"),
+        ],
+        ..PLAIN
+    },
+    Area {
+        name: "wg",
+        shows: "the WireGuard protocol, alone and against boringtun",
+        checks: &[Crate("sluss-wg"), Lab("wg_differential")],
+        ..PLAIN
+    },
+    Area {
+        name: "supervisor",
+        shows: "policy, and the decision when the tunnel is up",
+        checks: &[Crate("sluss-policy"), Crate("sluss-supervisor")],
+        ..PLAIN
+    },
+    Area {
+        name: "cards",
+        shows: "the card, through a real pcscd",
+        checks: &[Crate("sluss-card"), Lab("cards")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
+        name: "tunnel",
+        shows: "packets through two tunnels of ours: sizes, families, offloads",
+        checks: &[Crate("sluss-tunnel"), Lab("tunnel")],
+        ..PLAIN
+    },
+    Area {
+        name: "platform",
+        shows: "routes, firewall, links and clock of a real kernel",
+        checks: &[Crate("sluss-platform"), Lab("platform")],
+        ..PLAIN
+    },
+    Area {
+        name: "ipc",
+        shows: "the socket and the command",
+        checks: &[Crate("sluss-ipc"), Crate("sluss"), Lab("ipc")],
+        ..PLAIN
+    },
+    Area {
+        name: "daemon",
+        shows: "the engine and the loop",
+        checks: &[Crate("slussd")],
+        ..PLAIN
+    },
+    Area {
+        name: "lab",
+        shows: "the shipped binaries from outside: times, wake-ups, memory, bad cards",
+        checks: &[
+            Lab("sluss_tests"),
+            Lab("netns"),
+            Lab("world"),
+            Lab("boot_clock"),
+            Lab("lab"),
+        ],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
+        name: "demo",
+        shows: "the working day of a service laptop",
+        checks: &[Demo],
+        needs_lab: true,
+        ..PLAIN
+    },
+];
+
+const CLIPPY: &[&str] = &[
+    "clippy",
+    "--quiet",
+    "--workspace",
+    "--all-targets",
+    "--",
+    "--deny",
+    "warnings",
+];
