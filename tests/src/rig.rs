@@ -105,12 +105,6 @@ impl Rig {
             .context("pcscd does not run")?
             .signal(signal)
     }
-
-    /// Stop and start, as after an update of the package.
-    pub fn restart_pcscd(&mut self) -> Result<()> {
-        self.stop_pcscd()?;
-        self.start_pcscd()
-    }
 }
 
 /// An OpenPGP card whose key the test knows; pulled and broken by methods, dropped with the test.
