@@ -16,11 +16,13 @@ pub(crate) fn inside_uses_the_verified_link_only() -> Result<()> {
         "-6 route add fd20::10/128 via 2001:db8:3::1 dev wlan0",
         "addr add 10.20.255.77/24 dev wlan0",
         "addr add 10.20.5.2/24 dev eth0",
-        "addr add fd20:0:0:5::2/64 dev eth0",
+        "addr add fd20:0:0:5::2/64 dev eth0 nodad",
     ] {
         laptop.netns.ip(line)?;
     }
-    laptop.apply(&config(HostMode::Inside { link: laptop.link("eth0")? }))?;
+    laptop.apply(&config(HostMode::Inside {
+        link: laptop.link("eth0")?,
+    }))?;
 
     let (at_office, at_hostile) = (office.judge()?, hostile.judge()?);
     let said = attack("wlan0")?;
@@ -33,9 +35,17 @@ pub(crate) fn inside_uses_the_verified_link_only() -> Result<()> {
     ensure!(leaks.is_empty(), "{leaks:?}");
 
     // Colleagues on the same wire are reached without the gateway, the rest by it.
-    for (to, gateway) in [("10.20.5.9", false), ("10.20.6.9", true), ("fd20:0:0:5::9", false), ("fd20::9", true)] {
+    for (to, gateway) in [
+        ("10.20.5.9", false),
+        ("10.20.6.9", true),
+        ("fd20:0:0:5::9", false),
+        ("fd20::9", true),
+    ] {
         let route = laptop.netns.ip(&format!("route get {to}"))?;
-        ensure!(route.contains("dev eth0") && route.contains("via") == gateway, "{route}");
+        ensure!(
+            route.contains("dev eth0") && route.contains("via") == gateway,
+            "{route}"
+        );
     }
     // Our address on the hostile network must not become the source.
     let route = laptop.netns.ip("route get 10.20.6.9")?;
@@ -47,7 +57,9 @@ pub(crate) fn inside_closes_when_the_link_goes() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let _office = Street::new(&laptop.netns, "eth0", 2)?;
     let other = Street::new(&laptop.netns, "wlan0", 3)?;
-    laptop.apply(&config(HostMode::Inside { link: laptop.link("eth0")? }))?;
+    laptop.apply(&config(HostMode::Inside {
+        link: laptop.link("eth0")?,
+    }))?;
     let judge = other.judge()?;
 
     // Unplugged, and the daemon has not noticed yet: the kernel alone keeps it closed.

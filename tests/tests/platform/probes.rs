@@ -64,8 +64,14 @@ pub(crate) fn a_lost_packet_is_no_lost_probe() -> Result<()> {
     let began = Instant::now();
     let outcome = one(&laptop, beacon(BEACON, real.pin()), &laptop.link("eth0")?)?;
     let took = began.elapsed();
-    println!("measured {} ms to a proof with the first packet lost", took.as_millis());
-    ensure!(outcome == Outcome::Proved && took >= Duration::from_millis(250), "{outcome:?} after {took:?}");
+    println!(
+        "measured {} ms to a proof with the first packet lost",
+        took.as_millis()
+    );
+    ensure!(
+        outcome == Outcome::Proved && took >= Duration::from_millis(250),
+        "{outcome:?} after {took:?}"
+    );
     Ok(())
 }
 
@@ -76,7 +82,9 @@ pub(crate) fn probes_never_use_the_tunnel() -> Result<()> {
     let _tun = TunDevice::create(TunConfig::NAME, false)?;
     laptop.apply(&config(HostMode::Tunnelled))?;
     let to_beacon = |packet: &sluss_tests::capture::Packet| packet.destination == BEACON.ip();
-    let in_tunnel = Capture::start(&laptop.netns, move |packet| &*packet.interface == TunConfig::NAME && to_beacon(packet))?;
+    let in_tunnel = Capture::start(&laptop.netns, move |packet| {
+        &*packet.interface == TunConfig::NAME && to_beacon(packet)
+    })?;
     let on_link = Capture::start(&street.netns, to_beacon)?;
 
     let outcome = one(&laptop, beacon(BEACON, NOBODY), &laptop.link("eth0")?)?;
@@ -104,16 +112,23 @@ pub(crate) fn answers_pass_the_reverse_path_check() -> Result<()> {
     let link = laptop.link("eth0")?;
     for strictness in ["0", "1", "2"] {
         for scope in ["all", "eth0"] {
-            laptop.netns.sysctl(&format!("ipv4.conf.{scope}.rp_filter"), strictness)?;
+            laptop
+                .netns
+                .sysctl(&format!("ipv4.conf.{scope}.rp_filter"), strictness)?;
         }
         let outcome = one(&laptop, beacon(BEACON, real.pin()), &link)?;
-        ensure!(outcome == Outcome::Proved, "rp_filter {strictness}: {outcome:?}");
+        ensure!(
+            outcome == Outcome::Proved,
+            "rp_filter {strictness}: {outcome:?}"
+        );
         // The tunnel's own socket is marked but not bound; here its gateway lies inside an internal prefix.
         let ours = socket(Type::DGRAM, GATEWAY.ip(), None)?;
         ours.set_mark(sluss_platform::MARK)?;
         ours.set_read_timeout(Some(Duration::from_secs(2)))?;
         ours.send_to(b"initiation", &GATEWAY.into())?;
-        UdpSocket::from(ours).recv_from(&mut [0; 32]).with_context(|| format!("rp_filter {strictness}"))?;
+        UdpSocket::from(ours)
+            .recv_from(&mut [0; 32])
+            .with_context(|| format!("rp_filter {strictness}"))?;
     }
     Ok(())
 }
@@ -127,9 +142,16 @@ pub(crate) fn a_proof_cuts_the_waiting_short() -> Result<()> {
     silent.netns.nft("table ip quiet { chain c { type filter hook prerouting priority 0; tcp dport 8443 drop; }; }")?;
     let links = vec![laptop.link("wlan0")?, laptop.link("eth0")?];
     let began = Instant::now();
-    let told = laptop.run(probe::evidence(vec![beacon(BEACON, real.pin())], links, Duration::from_secs(5)));
+    let told = laptop.run(probe::evidence(
+        vec![beacon(BEACON, real.pin())],
+        links,
+        Duration::from_secs(5),
+    ));
     let took = began.elapsed();
-    println!("measured {} ms to a proof with a silent second link", took.as_millis());
+    println!(
+        "measured {} ms to a proof with a silent second link",
+        took.as_millis()
+    );
     ensure!(took < Duration::from_secs(1), "{took:?}");
     ensure!(outcome_on("eth0", &told)? == Outcome::Proved, "{told:?}");
     ensure!(outcome_on("wlan0", &told)? == Outcome::NoAnswer, "{told:?}");
@@ -155,10 +177,17 @@ fn beacon(address: SocketAddr, pin: &str) -> Beacon {
 fn one(laptop: &Laptop, beacon: Beacon, link: &Link) -> Result<Outcome> {
     let asked: IpAddr = beacon.address.ip();
     let told = laptop.run(probe::evidence(vec![beacon], vec![link.clone()], PATIENCE));
-    ensure!(told.len() == 1 && told[0].beacon == asked.to_string(), "{told:?}");
+    ensure!(
+        told.len() == 1 && told[0].beacon == asked.to_string(),
+        "{told:?}"
+    );
     outcome_on(&link.id.name, &told)
 }
 
 fn outcome_on(link: &str, told: &[Evidence]) -> Result<Outcome> {
-    Ok(told.iter().find(|it| it.link.name == link).context("nothing was told of the link")?.outcome)
+    Ok(told
+        .iter()
+        .find(|it| it.link.name == link)
+        .context("nothing was told of the link")?
+        .outcome)
 }

@@ -18,11 +18,18 @@ pub(crate) fn applying_twice_changes_nothing() -> Result<()> {
     let _street = Street::new(&laptop.netns, "eth0", 2)?;
     let _tun = TunDevice::create(TunConfig::NAME, false)?;
     let link = laptop.link("eth0")?;
-    for mode in [HostMode::Closed, HostMode::Tunnelled, HostMode::Inside { link }] {
+    for mode in [
+        HostMode::Closed,
+        HostMode::Tunnelled,
+        HostMode::Inside { link },
+    ] {
         let config = config(mode);
         laptop.apply(&config)?;
         let once = everything(&laptop.netns)?;
-        ensure!(once.contains("5020") && once.contains("unreachable 10.20.0.0/16"), "{once}");
+        ensure!(
+            once.contains("5020") && once.contains("unreachable 10.20.0.0/16"),
+            "{once}"
+        );
         laptop.apply(&config)?;
         let twice = everything(&laptop.netns)?;
         // With the numbers of rules: a ruleset that was loaded again would have new ones.
@@ -69,7 +76,10 @@ pub(crate) fn leftovers_are_found_by_their_tag() -> Result<()> {
     let mut restarted = laptop.another()?;
     restarted.apply(&other)?;
     let recovered = everything(&laptop.netns)?;
-    ensure!(without_handles(&recovered) == without_handles(&fresh), "{fresh}\n{recovered}");
+    ensure!(
+        without_handles(&recovered) == without_handles(&fresh),
+        "{fresh}\n{recovered}"
+    );
     Ok(())
 }
 
@@ -77,9 +87,15 @@ pub(crate) fn removal_leaves_no_trace_and_nothing_else_undone() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let _street = Street::new(&laptop.netns, "eth0", 2)?;
     // What is of others, with numbers near to ours.
-    laptop.netns.ip("rule add pref 5015 fwmark 0x534c lookup main")?;
-    laptop.netns.ip("route add 10.20.0.0/16 via 192.0.2.1 table 5341")?;
-    laptop.netns.nft("table inet sluss_not { chain c { type filter hook output priority 0; counter; }; }")?;
+    laptop
+        .netns
+        .ip("rule add pref 5015 fwmark 0x534c lookup main")?;
+    laptop
+        .netns
+        .ip("route add 10.20.0.0/16 via 192.0.2.1 table 5341")?;
+    laptop.netns.nft(
+        "table inet sluss_not { chain c { type filter hook output priority 0; counter; }; }",
+    )?;
     let before = everything(&laptop.netns)?;
     // Nothing to remove is no error.
     laptop.remove()?;
@@ -87,13 +103,19 @@ pub(crate) fn removal_leaves_no_trace_and_nothing_else_undone() -> Result<()> {
     ensure!(everything(&laptop.netns)? != before, "nothing was applied");
     laptop.remove()?;
     let after = everything(&laptop.netns)?;
-    ensure!(without_counters(&after) == without_counters(&before), "{before}\n{after}");
+    ensure!(
+        without_counters(&after) == without_counters(&before),
+        "{before}\n{after}"
+    );
     Ok(())
 }
 
 /// A daemon in a process of its own sets the tunnel up and is killed.
 fn killed_while_tunnelled() -> Result<()> {
-    let mut daemon = Command::new(std::env::current_exe()?).env(DAEMON, "1").stdout(Stdio::piped()).spawn()?;
+    let mut daemon = Command::new(std::env::current_exe()?)
+        .env(DAEMON, "1")
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut line = String::new();
     BufReader::new(daemon.stdout.take().context("a pipe")?).read_line(&mut line)?;
     daemon.kill()?;
@@ -132,9 +154,13 @@ fn everything(netns: &Netns) -> Result<String> {
 }
 
 fn without_handles(text: &str) -> String {
-    text.lines().map(|line| line.split("# handle").next().unwrap_or_default().trim_end()).collect()
+    text.lines()
+        .map(|line| line.split("# handle").next().unwrap_or_default().trim_end())
+        .collect()
 }
 
 fn without_counters(text: &str) -> String {
-    text.lines().filter(|line| !line.contains("counter")).collect()
+    text.lines()
+        .filter(|line| !line.contains("counter"))
+        .collect()
 }

@@ -57,7 +57,15 @@ impl Street {
         ] {
             laptop.ip(&line)?;
         }
-        Ok(Street { netns, link, far: SocketAddr::new([192, 0, number, 1].into(), LAST_WORD) })
+        // Nobody else has these addresses, but the kernel is not sure of that before it has thought about it.
+        soon("the addresses can be used", || {
+            laptop.ip("-6 addr show tentative").is_ok_and(|it| it.is_empty())
+        })?;
+        Ok(Street {
+            netns,
+            link,
+            far: SocketAddr::new([192, 0, number, 1].into(), LAST_WORD),
+        })
     }
 
     /// Starts to take note of everything that reaches this network for an internal address.
@@ -65,7 +73,11 @@ impl Street {
         let seen = Capture::start(&self.netns, |packet| {
             !packet.outgoing && (is_internal(packet.destination) || packet.ports.1 == LAST_WORD)
         })?;
-        Ok(Judge { seen, link: self.link, far: self.far })
+        Ok(Judge {
+            seen,
+            link: self.link,
+            far: self.far,
+        })
     }
 }
 
@@ -83,7 +95,9 @@ impl Judge {
         let socket = socket(Type::DGRAM, self.far.ip(), Some(self.link))?;
         socket.send_to(b"end", &self.far.into())?;
         let is_last = |packet: &Packet| packet.ports.1 == LAST_WORD;
-        soon("the last word arrives", || self.seen.packets().iter().any(is_last))?;
+        soon("the last word arrives", || {
+            self.seen.packets().iter().any(is_last)
+        })?;
         let mut packets = self.seen.packets();
         self.seen.clear();
         packets.retain(|packet| !is_last(packet));
@@ -97,7 +111,10 @@ pub(crate) fn soon(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
 }
 
 pub(crate) fn is_internal(address: IpAddr) -> bool {
-    INTERNAL.iter().any(|net| net.parse::<ipnet::IpNet>().is_ok_and(|net| net.contains(&address)))
+    INTERNAL.iter().any(|net| {
+        net.parse::<ipnet::IpNet>()
+            .is_ok_and(|net| net.contains(&address))
+    })
 }
 
 /// The laptop's host side: what the daemon would do.
@@ -111,7 +128,11 @@ impl Laptop {
     pub(crate) fn new() -> Result<Laptop> {
         let runtime = runtime()?;
         let host = runtime.block_on(async { Host::open() })?;
-        Ok(Laptop { netns: Netns::own("laptop")?, runtime, host })
+        Ok(Laptop {
+            netns: Netns::own("laptop")?,
+            runtime,
+            host,
+        })
     }
 
     /// The daemon once more, with nothing in its memory.
@@ -129,8 +150,13 @@ impl Laptop {
 
     /// The facts of one link, as the watcher tells them.
     pub(crate) fn link(&self, name: &str) -> Result<Link> {
-        let links = self.runtime.block_on(async { Watcher::open(TunConfig::NAME)?.changed().await })?;
-        links.into_iter().find(|link| link.id.name == name).with_context(|| format!("no link {name}"))
+        let links = self
+            .runtime
+            .block_on(async { Watcher::open(TunConfig::NAME)?.changed().await })?;
+        links
+            .into_iter()
+            .find(|link| link.id.name == name)
+            .with_context(|| format!("no link {name}"))
     }
 
     pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
@@ -139,11 +165,18 @@ impl Laptop {
 }
 
 pub(crate) fn runtime() -> Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
 }
 
 pub(crate) fn config(mode: HostMode) -> HostConfig {
-    let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("a prefix")).collect();
+    let nets = |texts: &[&str]| {
+        texts
+            .iter()
+            .map(|text| text.parse().expect("a prefix"))
+            .collect()
+    };
     HostConfig {
         mode,
         internal: nets(&INTERNAL),
@@ -178,7 +211,11 @@ pub(crate) fn attack(link: &str) -> Result<String> {
         command.uid(ORDINARY_USER).gid(ORDINARY_USER);
     }
     let output = command.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -205,7 +242,10 @@ fn datagrams(to: IpAddr, link: Option<&str>) -> Result<()> {
 
 fn connection(to: IpAddr, link: Option<&str>) -> Result<()> {
     let socket = socket(Type::STREAM, to, link)?;
-    Ok(socket.connect_timeout(&SocketAddr::new(to, 4000).into(), Duration::from_millis(300))?)
+    Ok(socket.connect_timeout(
+        &SocketAddr::new(to, 4000).into(),
+        Duration::from_millis(300),
+    )?)
 }
 
 fn said(result: Result<()>) -> String {
