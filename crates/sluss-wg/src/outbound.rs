@@ -41,9 +41,9 @@ pub(crate) enum Letter {
         confirm: bool,
     },
     Keepalive(PeerId),
-    /// No session came. Staged packets are dropped, and the next one asks again.
-    GaveUp(PeerId),
-    /// The session's key is wiped, and with it what waits.
+    /// No session is coming. What waits is dropped, and the next packet asks again.
+    DropStaged(PeerId),
+    /// The session's key is wiped.
     Wipe(PeerId),
 }
 
@@ -202,13 +202,12 @@ impl Outbound {
                 }
             }
             Letter::Keepalive(peer) => self.keepalive(peer, now, notices, send),
-            Letter::GaveUp(peer) => self.with_road(peer, |road| {
+            Letter::DropStaged(peer) => self.with_road(peer, |road| {
                 road.staged.clear();
                 road.asked = None;
             }),
             Letter::Wipe(peer) => self.with_road(peer, |road| {
                 road.sending = None;
-                road.staged.clear();
                 road.asked = None;
             }),
         }

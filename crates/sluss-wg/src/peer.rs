@@ -122,6 +122,7 @@ impl Peer {
         self.jar.forget();
         self.drop_attempt(turn);
         self.drop_sessions(turn);
+        turn.outbound(outbound::Letter::DropStaged(self.id));
     }
 
     pub(crate) fn has_static_static(&self) -> bool {
@@ -245,29 +246,31 @@ impl Peer {
         if self.look_at.is_some_and(|look| look <= now) {
             self.look(turn);
         }
-        if let Some(persistent) = self
+        self.keep_alive(turn);
+        // whitepaper 6.3: after three times REJECT-AFTER-TIME without a new session, all keys are wiped
+        if self.zero_at.is_some_and(|zero| zero <= now) {
+            self.drop_sessions(turn);
+            turn.event(Event::Forgotten { peer: self.id });
+        }
+    }
+
+    /// Whitepaper 6.5's persistent keepalive: as much silence as configured. Traffic moves it on when it comes due, not before.
+    fn keep_alive<S: Sink>(&mut self, turn: &mut Turn<'_, S>) {
+        let now = turn.now();
+        let Some(persistent) = self
             .persistent
             .as_mut()
             .filter(|persistent| persistent.due <= now)
-        {
-            let quiet_until = self
-                .activity
-                .last_traversal()
-                .map_or(persistent.due, |last| last + persistent.every);
-            persistent.due = if quiet_until > now {
-                quiet_until
-            } else {
-                now + persistent.every
-            };
-            if quiet_until <= now {
-                turn.outbound(outbound::Letter::Keepalive(self.id));
-            }
-        }
-        // whitepaper 6.3: after three times REJECT-AFTER-TIME without a new session, all keys are wiped
-        if self.zero_at.is_some_and(|zero| zero <= now) {
-            self.drop_attempt(turn);
-            self.drop_sessions(turn);
-            turn.event(Event::Forgotten { peer: self.id });
+        else {
+            return;
+        };
+        let last = self.activity.last_traversal();
+        let due = last.map_or(persistent.due, |last| last + persistent.every);
+        if due > now {
+            persistent.due = due;
+        } else {
+            persistent.due = now + persistent.every;
+            turn.outbound(outbound::Letter::Keepalive(self.id));
         }
     }
 

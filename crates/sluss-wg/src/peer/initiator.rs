@@ -307,7 +307,7 @@ impl Peer {
 
     fn give_up<S: Sink>(&mut self, turn: &mut Turn<'_, S>) {
         self.doubt_static_static();
-        turn.outbound(outbound::Letter::GaveUp(self.id));
+        turn.outbound(outbound::Letter::DropStaged(self.id));
         turn.event(Event::GaveUp { peer: self.id });
     }
 

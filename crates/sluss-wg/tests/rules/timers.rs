@@ -130,6 +130,23 @@ fn keys_are_wiped_after_nine_minutes_without_a_handshake() {
 }
 
 #[test]
+fn the_wiping_of_old_keys_does_not_hit_a_new_handshake() {
+    let mut world = World::ordinary().connected();
+    world.pass(536 * SECOND);
+    assert!(world.alice_says(b"just before").is_err());
+    world.alice.wire.clear();
+    world.pass(20 * SECOND);
+    assert!(
+        world
+            .alice
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Forgotten { .. }))
+    );
+    assert_eq!(&world.bob.received.last().unwrap()[20..], b"just before");
+}
+
+#[test]
 fn an_idle_tunnel_wakes_nobody() {
     let mut world = World::ordinary().connected();
     world.pass(3600 * SECOND);
