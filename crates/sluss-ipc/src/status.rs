@@ -294,6 +294,8 @@ pub enum DeadlineReason {
 pub enum Warning {
     /// Handshakes are sent and none is answered.
     GatewaySilent,
+    /// The card did not answer in time, or another program holds it.
+    CardSlow,
     /// The routes or the firewall could not be set.
     HostNotApplied,
 }

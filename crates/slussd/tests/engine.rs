@@ -613,3 +613,28 @@ fn nobody_calls_a_gateway_in_vain() {
     laptop.peer(sluss_wg::Event::GaveUp { peer });
     assert!(laptop.orders.is_empty(), "there is no network");
 }
+
+#[test]
+fn a_card_that_does_not_answer_in_time_is_named_and_shuts_nothing() {
+    let mut laptop = Laptop::connected();
+    let op = laptop.tunnel.expect("up");
+    laptop.does(Input::Tunnel {
+        op,
+        event: dh_wanted(),
+    });
+    let (asked, _) = laptop.asked_of_card();
+    laptop.does(Input::Card(sluss_card::Event::Dh {
+        op: asked,
+        result: Err(sluss_card::Error::Timeout),
+    }));
+    assert_eq!(laptop.status().warnings, [Warning::CardSlow]);
+    assert_eq!(laptop.status().tunnel, Tunnel::Up);
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: READER.into(),
+    }));
+    assert_eq!(
+        laptop.status().warnings,
+        [],
+        "a card that is gone is not slow"
+    );
+}

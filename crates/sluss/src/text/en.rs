@@ -195,6 +195,9 @@ impl Text for English {
     fn warning(&self, warning: Warning) -> &'static str {
         match warning {
             Warning::GatewaySilent => "The gateway does not answer.",
+            Warning::CardSlow => {
+                "The card does not answer in time. Another program may be using it."
+            }
             Warning::HostNotApplied => "Routes and firewall could not be set.",
         }
     }

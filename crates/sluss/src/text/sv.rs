@@ -205,6 +205,7 @@ impl Text for Swedish {
     fn warning(&self, warning: Warning) -> &'static str {
         match warning {
             Warning::GatewaySilent => "Tunnelns andra ände svarar inte.",
+            Warning::CardSlow => "Kortet svarar inte i tid. Ett annat program kanske använder det.",
             Warning::HostNotApplied => "Rutter och brandvägg kunde inte ställas in.",
         }
     }

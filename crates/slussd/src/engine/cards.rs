@@ -18,12 +18,19 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct CardDesk {
     /// Whether the host's smart card service answers.
     pub(super) service: bool,
-    /// The card that serves, and its reader.
-    pub(super) inserted: Option<(String, CardInfo)>,
+    pub(super) inserted: Option<Inserted>,
     /// Readers with a card that cannot serve.
     pub(super) unusable: BTreeMap<String, CardFault>,
     asked: BTreeMap<sluss_card::Op, Asked>,
     last: u64,
+}
+
+/// The card that serves.
+pub(super) struct Inserted {
+    pub(super) reader: String,
+    pub(super) card: CardInfo,
+    /// What it was asked last took it too long. That is no pull: another program may hold the card.
+    pub(super) overdue: bool,
 }
 
 /// A question that the card has not answered.
@@ -59,6 +66,13 @@ impl CardDesk {
         });
     }
 
+    /// Notes whether the card kept to its time.
+    fn answered<T>(&mut self, result: &Result<T, Error>) {
+        if let Some(inserted) = &mut self.inserted {
+            inserted.overdue = matches!(result, Err(Error::Timeout));
+        }
+    }
+
     fn ask(&mut self, asked: Asked, command: Command, timeout: Duration) -> Effect {
         self.last += 1;
         let op = sluss_card::Op(self.last);
@@ -84,7 +98,11 @@ impl Engine {
                     tries_left: card.tries_left,
                     verified: card.verified,
                 };
-                self.cards.inserted = Some((reader, card));
+                self.cards.inserted = Some(Inserted {
+                    reader,
+                    card,
+                    overdue: false,
+                });
                 self.step(told, now, effects);
             }
             Event::Unusable { reader, reason } => self.unusable(reader, &reason, now, effects),
@@ -157,7 +175,7 @@ impl Engine {
         self.cards
             .inserted
             .as_ref()
-            .is_some_and(|(served, _)| served == reader)
+            .is_some_and(|inserted| inserted.reader == reader)
     }
 
     fn verified(
@@ -167,6 +185,7 @@ impl Engine {
         now: sup::Time,
         effects: &mut Vec<Effect>,
     ) {
+        self.cards.answered(&result);
         let check = match &result {
             Ok(()) => PinCheck::Accepted,
             Err(Error::WrongPin { left }) => PinCheck::Wrong { tries_left: *left },
@@ -201,6 +220,7 @@ impl Engine {
         now: sup::Time,
         effects: &mut Vec<Effect>,
     ) {
+        self.cards.answered(&result);
         let locked = matches!(result, Err(Error::Locked));
         let result = match result {
             Ok(secret) => sluss_wg::SharedSecret::new(*secret.as_bytes()),

@@ -7,6 +7,7 @@ use sluss_policy::Policy;
 use sluss_supervisor as sup;
 
 use super::Engine;
+use super::cards::Inserted;
 
 /// What the engine itself does not know when it is asked for its status.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +56,7 @@ impl Engine {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
             }),
-            warnings: warnings(state),
+            warnings: self.warnings(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -66,7 +67,7 @@ impl Engine {
             .cards
             .inserted
             .as_ref()
-            .map(|(reader, card)| ipc::Reader {
+            .map(|Inserted { reader, card, .. }| ipc::Reader {
                 name: reader.clone(),
                 card: ipc::ReaderCard::Usable {
                     kind: match card.kind {
@@ -142,9 +143,33 @@ impl Engine {
         }
     }
 
+    fn warnings(&self) -> Vec<ipc::Warning> {
+        let silent = matches!(
+            self.state.tunnel,
+            sup::Tunnel::Up {
+                session: sup::Session::Awaited { attempts: 1.. },
+                ..
+            }
+        );
+        let slow = self
+            .cards
+            .inserted
+            .as_ref()
+            .is_some_and(|inserted| inserted.overdue);
+        let not_applied = matches!(self.state.host, sup::Host::Failed { .. });
+        [
+            silent.then_some(ipc::Warning::GatewaySilent),
+            slow.then_some(ipc::Warning::CardSlow),
+            not_applied.then_some(ipc::Warning::HostNotApplied),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     fn card(&self) -> Option<ipc::Card> {
         let card = self.state.key.card()?;
-        let (reader, _) = self.cards.inserted.as_ref()?;
+        let reader = &self.cards.inserted.as_ref()?.reader;
         Some(ipc::Card {
             reader: reader.clone(),
             serial: card.serial.clone(),
@@ -281,24 +306,6 @@ fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
         // A policy without an endpoint cannot be parsed.
         endpoint: figures.endpoint.unwrap_or(policy.gateway.endpoints[0]),
     }
-}
-
-fn warnings(state: &sup::State) -> Vec<ipc::Warning> {
-    let silent = matches!(
-        state.tunnel,
-        sup::Tunnel::Up {
-            session: sup::Session::Awaited { attempts: 1.. },
-            ..
-        }
-    );
-    let not_applied = matches!(state.host, sup::Host::Failed { .. });
-    [
-        silent.then_some(ipc::Warning::GatewaySilent),
-        not_applied.then_some(ipc::Warning::HostNotApplied),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 pub(super) fn card_fault(fault: sup::CardFault) -> ipc::CardFault {
