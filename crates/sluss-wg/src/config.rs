@@ -10,11 +10,11 @@ use crate::{PresharedKey, PublicKey, Tai64n, Timing};
 /// What an interface is made from.
 #[derive(Clone)]
 pub struct Config {
-    /// The public half of the static key; the private half is wherever [`Output::Dh`] is answered.
+    /// The public half of the static key; the private half is wherever [`crate::Output::Dh`] is answered.
     pub public_key: PublicKey,
     pub respond: Respond,
     pub timing: Timing,
-    /// No TAI64N stamp at or below this is sent: what [`Output::PersistStamp`] last said, read back at start.
+    /// No TAI64N stamp at or below this is sent: what [`crate::Output::PersistStamp`] last said, read back at start.
     pub stamp_floor: Tai64n,
     /// The tunnel's MTU, beyond which padding never reaches.
     pub mtu: u16,

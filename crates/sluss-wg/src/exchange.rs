@@ -36,7 +36,7 @@ pub enum Input<'a> {
     Kick(PeerId),
     /// The card left: forget every secret that came of its key.
     ForgetKey,
-    /// [`Device::deadline`] has come.
+    /// [`crate::Device::deadline`] has come.
     Tick,
 }
 
@@ -52,9 +52,9 @@ pub enum Output {
         with: PublicKey,
         deadline: Time,
     },
-    /// For [`Outbound::apply`].
+    /// For [`crate::Outbound::apply`].
     Outbound(OutboundUpdate),
-    /// For [`Inbound::apply`], before the next datagram is opened.
+    /// For [`crate::Inbound::apply`], before the next datagram is opened.
     Inbound(InboundUpdate),
     /// Write this where it survives a restart, and give it back as [`Config::stamp_floor`]. Comes ahead of its use.
     PersistStamp {

@@ -166,50 +166,62 @@ fn the_same_response_twice_costs_one_operation() {
 }
 
 #[test]
-fn an_answer_that_nobody_asked_for_is_ignored() {
+fn an_answer_that_nobody_waits_for_is_ignored() {
+    // 16 s: abandoned, and nothing else asked yet. 22 s: asked anew.
+    for late in [16, 22] {
+        let mut world = World::with_card();
+        let _ = world.alice_says(b"x");
+        let (stale, with) = world.alice.asked.pop_front().unwrap();
+        world.pass_silently(late * SECOND);
+        let rubbish = || SharedSecret::new([7; 32]);
+        world.alice.handle(
+            Input::Dh {
+                id: stale,
+                result: rubbish(),
+            },
+            world.now,
+        );
+        assert_eq!(world.alice.sent, []);
+
+        world.pass_silently(6 * SECOND);
+        let (fresh, _) = world.alice.asked.pop_front().unwrap();
+        assert_ne!(stale, fresh);
+        let result = world.alice.key.dh(&with);
+        world
+            .alice
+            .handle(Input::Dh { id: fresh, result }, world.now);
+        world.alice.handle(
+            Input::Dh {
+                id: fresh,
+                result: rubbish(),
+            },
+            world.now,
+        );
+        world.settle();
+        assert_eq!(world.alice.sessions(), 1);
+    }
+}
+
+#[test]
+fn a_late_answer_for_an_old_response_does_not_disturb_the_new_one() {
     let mut world = World::with_card();
     let _ = world.alice_says(b"x");
-    let (stale, with) = world.alice.asked[0];
-    world.pass_silently(16 * SECOND);
-    let rubbish = || SharedSecret::new([7; 32]);
-    world.alice.handle(
-        Input::Dh {
-            id: stale,
-            result: rubbish(),
-        },
-        world.now,
+    world.alice.answer(world.now);
+    world.deliver();
+    let (stale, with) = world.alice.asked.pop_front().unwrap();
+    world.pass(16 * SECOND);
+    assert_eq!(
+        world.alice.asked.len(),
+        1,
+        "abandoned, and the next initiation answered"
     );
-    assert_eq!(world.alice.sent, [], "the request had been abandoned");
-
-    world.pass_silently(6 * SECOND);
-    world.alice.asked.pop_front();
-    let (fresh, _) = world.alice.asked[0];
-    assert_ne!(stale, fresh);
-    world.alice.handle(
-        Input::Dh {
-            id: stale,
-            result: rubbish(),
-        },
-        world.now,
-    );
-    assert_eq!(world.alice.sent, []);
-    world.alice.handle(
-        Input::Dh {
-            id: fresh,
-            result: world.alice.key.dh(&with),
-        },
-        world.now,
-    );
-    world.alice.handle(
-        Input::Dh {
-            id: fresh,
-            result: rubbish(),
-        },
-        world.now,
-    );
-    world.alice.asked.pop_front();
+    let result = world.alice.key.dh(&with);
+    world
+        .alice
+        .handle(Input::Dh { id: stale, result }, world.now);
+    assert_eq!(world.alice.sessions(), 0);
     world.settle();
-    assert_eq!(world.alice.sessions(), 1);
+    assert_eq!((world.alice.sessions(), world.alice.count(1)), (1, 2));
 }
 
 /// RFC 7748, 6.1: all zeros come of a point of low order. Some cards return them as if nothing were wrong.
