@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         trial!(inside_closes_when_the_link_goes),
         trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
         trial!(watcher_ignores_neighbours_and_our_own_changes),
+        trial!(watcher_may_be_interrupted_at_any_time),
         trial!(watcher_knows_what_is_no_link),
         trial!(beacons_are_told_apart),
         trial!(a_lost_packet_is_no_lost_probe),

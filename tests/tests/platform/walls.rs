@@ -341,7 +341,7 @@ pub(crate) fn a_change_of_mode_takes_no_time_that_a_user_feels() -> Result<()> {
             median / 1000,
             median / 100 % 10
         );
-        ensure!(median < 150_000, "{name}: {median} us");
+        ensure!(median < 150_000, "{name}: {median} µs");
     }
     Ok(())
 }

@@ -157,6 +157,27 @@ pub(crate) fn watcher_ignores_neighbours_and_our_own_changes() -> Result<()> {
     Ok(())
 }
 
+/// The daemon waits for many things at once, and stops listening in the middle whenever another comes first.
+pub(crate) fn watcher_may_be_interrupted_at_any_time() -> Result<()> {
+    let laptop = Netns::own("laptop")?;
+    let _street = Street::new(&laptop, "eth0", 2)?;
+    runtime()?.block_on(async {
+        let mut watcher = Watcher::open(TunConfig::NAME)?;
+        for last in 10..60 {
+            laptop.ip(&format!("addr add 192.0.2.{last}/24 dev eth0"))?;
+            let links = loop {
+                tokio::select! {
+                    biased;
+                    links = watcher.changed() => break links?,
+                    () = tokio::task::yield_now() => {}
+                }
+            };
+            ensure!(links[0].addresses.len() >= 3 + last - 10, "{links:?}");
+        }
+        Ok(())
+    })
+}
+
 pub(crate) fn watcher_knows_what_is_no_link() -> Result<()> {
     let laptop = Netns::own("laptop")?;
     let container = Netns::new("container")?;

@@ -114,6 +114,7 @@ pub(super) async fn load(ruleset: &str) -> Result<()> {
         Ok(()) => Ok(()),
     }
 }
+
 /// Takes the fence off.
 pub(super) async fn remove() -> Result<()> {
     transaction(REMOVAL).await

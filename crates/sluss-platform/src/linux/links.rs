@@ -18,6 +18,7 @@ use rtnetlink::packet_route::link::{
 };
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use sluss_supervisor::{Link, LinkId};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 
 use super::netlink::{Family, Netlink, collect};
@@ -37,59 +38,102 @@ const MAIN: u8 = 254;
 
 /// Tells of the physical links whenever one of them changes.
 pub struct Watcher {
-    kernel: Netlink,
-    news: BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>,
-    news_reader: AbortHandle,
-    tun: Tun,
-    /// Something happened since the last snapshot was taken.
-    stale: bool,
-    told: Option<Vec<Link>>,
-}
-
-/// The tunnel's own interface, which is no link.
-struct Tun {
-    name: String,
-    index: Option<u32>,
+    snapshots: Receiver<Result<Vec<Link>>>,
+    task: AbortHandle,
 }
 
 impl Watcher {
-    /// `tun` is the name of the tunnel's interface. Needs a tokio runtime.
+    /// `tun` is the name of the tunnel's interface, which is no link. Needs a tokio runtime.
     pub fn open(tun: &str) -> Result<Watcher> {
         let (connection, _, news) = rtnetlink::new_multicast_connection(&GROUPS)
             .map_err(Error::system("listen to netlink"))?;
-        Ok(Watcher {
-            news_reader: tokio::spawn(connection).abort_handle(),
-            news: news.map(|(message, _)| message.payload).boxed(),
+        let reader = Reader {
             kernel: Netlink::open()?,
+            news: news.map(|(message, _)| message.payload).boxed(),
             tun: Tun {
                 name: tun.to_owned(),
                 index: None,
             },
-            stale: true,
-            told: None,
+        };
+        let (tell, snapshots) = channel(1);
+        // A task of its own, since the kernel answers nothing else on a socket whose reader went away in the middle.
+        let task = tokio::spawn(async {
+            tokio::select! {
+                () = connection => {}
+                () = reader.run(tell) => {}
+            }
+        });
+        Ok(Watcher {
+            snapshots,
+            task: task.abort_handle(),
         })
     }
 
     /// All physical links, the best first: at once when called first, then whenever the answer has become another one.
     ///
-    /// Several changes that came together are told once. Safe to cancel.
+    /// Several changes that came together are told once. Safe to cancel. After an error there is nothing more to come.
     pub async fn changed(&mut self) -> Result<Vec<Link>> {
+        let closed = || {
+            Err(Error::system("listen to netlink")(io::Error::from(
+                io::ErrorKind::BrokenPipe,
+            )))
+        };
+        self.snapshots.recv().await.unwrap_or_else(closed)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Hears the kernel's news and reads the snapshots.
+struct Reader {
+    kernel: Netlink,
+    news: BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>,
+    tun: Tun,
+}
+
+/// The tunnel's own interface.
+struct Tun {
+    name: String,
+    index: Option<u32>,
+}
+
+impl Reader {
+    /// Ends when nobody listens any more, or with the error that it told.
+    async fn run(mut self, tell: Sender<Result<Vec<Link>>>) {
+        let mut told = None;
         loop {
-            while !self.stale {
-                let message = self.news.next().await.ok_or_else(closed)?;
-                self.stale = self.tun.concerns_others(&message);
+            match self.read().await {
+                Ok(links) if told.as_ref() == Some(&links) => {}
+                Ok(links) => {
+                    told = Some(links.clone());
+                    if tell.send(Ok(links)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error)).await;
+                    return;
+                }
             }
-            // Before reading, so that what changes while we read counts as news.
-            while let Some(news) = self.news.next().now_or_never() {
-                news.ok_or_else(closed)?;
-            }
-            let links = self.read().await?;
-            self.stale = false;
-            if self.told.as_ref() != Some(&links) {
-                self.told = Some(links.clone());
-                return Ok(links);
+            if !self.something_happened().await {
+                return;
             }
         }
+    }
+
+    /// Waits for news that matter, and takes those that came with them; no more news ever is `false`.
+    async fn something_happened(&mut self) -> bool {
+        while let Some(message) = self.news.next().await {
+            if self.tun.concerns_others(&message) {
+                while let Some(Some(_)) = self.news.next().now_or_never() {}
+                return true;
+            }
+        }
+        false
     }
 
     async fn read(&mut self) -> Result<Vec<Link>> {
@@ -142,12 +186,6 @@ impl Watcher {
         }
         links.sort_by_key(|(metric, link)| (!link.usable(), *metric, link.id.index));
         Ok(links.into_iter().map(|(_, link)| link).collect())
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.news_reader.abort();
     }
 }
 
@@ -218,10 +256,6 @@ impl WaysOut {
             out.metric = Some(out.metric.map_or(metric, |least| least.min(metric)));
         }
     }
-}
-
-fn closed() -> Error {
-    Error::system("listen to netlink")(io::ErrorKind::BrokenPipe)
 }
 
 fn name(interface: &LinkMessage) -> Option<&str> {
