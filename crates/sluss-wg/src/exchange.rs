@@ -56,7 +56,7 @@ pub enum Output {
     Outbound(OutboundUpdate),
     /// For [`crate::Inbound::apply`], before the next datagram is opened.
     Inbound(InboundUpdate),
-    /// Write this where it survives a restart, and give it back as [`Config::stamp_floor`]. Comes ahead of its use.
+    /// Write this where it survives a restart, and give it back as [`crate::Config::stamp_floor`]. Comes ahead of its use.
     PersistStamp {
         up_to: Tai64n,
     },

@@ -1,6 +1,8 @@
 //! The initiator with a slow, failing, or lying holder of its key (DESIGN 3), and with a peer that does not answer.
 
-use sluss_wg::{DhError, Event, Input, NotSealed, PublicKey, Respond, SharedSecret, Timing};
+use sluss_wg::{
+    DhError, Event, Input, NotSealed, Output, PublicKey, Respond, SharedSecret, Timing,
+};
 
 use crate::rig::{Holder, SECOND, Setup, World, address, initiations, key};
 
@@ -528,6 +530,25 @@ fn the_stamp_is_persisted_ahead_and_rises_over_a_restart_with_the_clock_set_back
         1,
         "the gateway did not take it for a replay"
     );
+}
+
+/// Otherwise a crash between the two would send the same stamp twice.
+#[test]
+fn a_stamp_is_persisted_before_it_is_sent() {
+    let mut world = World::ordinary();
+    let (peer, mut outputs) = (world.alice.peer(), Vec::new());
+    let kick = Input::Kick(peer);
+    world
+        .alice
+        .device
+        .handle_with(&key(1), kick, world.now, &mut outputs);
+    let persist = outputs
+        .iter()
+        .position(|output| matches!(output, Output::PersistStamp { .. }));
+    let send = outputs
+        .iter()
+        .position(|output| matches!(output, Output::Send { .. }));
+    assert!(persist.is_some() && persist < send);
 }
 
 /// Both have something to say at the same moment.
