@@ -2,6 +2,8 @@
 //!
 //! After a change of the types, `SLUSS_WRITE_SCHEMA=1 cargo test -p sluss-ipc --test schema` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::{fs, path::Path};
 
 use schemars::{JsonSchema, schema_for};

@@ -41,8 +41,9 @@ impl Keyboard {
     /// The PIN; None if the user cancelled, or typed what no card can take. Without a terminal: the first line.
     pub(crate) fn pin(&mut self, question: &str) -> io::Result<Option<Pin>> {
         let line = if self.is_terminal {
-            prompt(question)?;
+            // Silent before the question: who answers it at once must not be shown either.
             let _silence = Silence::new(&self.input)?;
+            prompt(question)?;
             let line = read_keys(&mut &self.input)?;
             // The Enter was not shown either.
             eprintln!();

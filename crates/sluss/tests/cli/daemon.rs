@@ -24,13 +24,13 @@ use tokio::{
 struct Record {
     calls: Vec<Call>,
     pins: Vec<Vec<u8>>,
-    role: Option<Role>,
     holds_monitors: bool,
     held: Vec<Answer>,
 }
 
 pub(crate) struct Daemon {
     record: Arc<Mutex<Record>>,
+    role: Arc<Mutex<Role>>,
     socket: PathBuf,
     _stop: oneshot::Sender<()>,
     _directory: TempDir,
@@ -51,8 +51,9 @@ impl Daemon {
             let _context = runtime.enter();
             Listener::bind(&socket).unwrap()
         };
-        let roles = Arc::clone(&record);
-        let role = move |_| roles.lock().unwrap().role.unwrap_or(Role::Admin);
+        let role = Arc::new(Mutex::new(Role::Admin));
+        let current = Arc::clone(&role);
+        let roles = move |_| *current.lock().unwrap();
         let recorder = Arc::clone(&record);
         let answering = async move {
             while let Some(server::Incoming {
@@ -77,7 +78,7 @@ impl Daemon {
         thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    ended = server::serve(listener, role, calls) => ended.unwrap(),
+                    ended = server::serve(listener, roles, calls) => ended.unwrap(),
                     () = answering => {}
                     // The daemon's value is gone.
                     _ = stopped => {}
@@ -86,6 +87,7 @@ impl Daemon {
         });
         Self {
             record,
+            role,
             socket,
             _stop: stop,
             _directory: directory,
@@ -93,7 +95,7 @@ impl Daemon {
     }
 
     pub(crate) fn with_role(self, role: Role) -> Self {
-        self.record.lock().unwrap().role = Some(role);
+        *self.role.lock().unwrap() = role;
         self
     }
 

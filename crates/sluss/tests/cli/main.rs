@@ -1,6 +1,9 @@
 //! The shipped command against a daemon that answers from a script: what users, scripts and helpdesks rely on.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod daemon;
+mod terminal;
 
 use std::{fs, process::Output};
 
@@ -10,6 +13,7 @@ use sluss_ipc::{
     CardFault, CardReport, Change, DownReason, Intent, Key, PolicyReport, Reader, ReaderCard,
     Refusal, Response, Role, SCHEMA, Status, Tunnel, What,
 };
+use terminal::Terminal;
 
 const DONE: i32 = 0;
 const NOT_SO: i32 = 1;
@@ -353,6 +357,79 @@ fn help_is_in_the_users_language() {
             assert!(!swedish.contains(english), "{english} in {swedish}");
         }
         assert!(help("C", args).contains("Usage: sluss"));
+    }
+}
+
+#[test]
+fn a_terminal_gets_colours_unless_the_user_wants_none() {
+    let daemon = Daemon::serving(|_| vec![Response::Status(home())]);
+    let shown = |no_color: Option<&str>| {
+        let mut command = daemon.command(&["status"]);
+        command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        Terminal::run(command).ended(DONE)
+    };
+    assert!(shown(None).contains("\x1b[32mConnected to vpn.example.se\x1b[0m"));
+    assert!(!shown(Some("1")).contains('\x1b'));
+    // no-color.org: "when present and not an empty string".
+    assert!(shown(Some("")).contains("\x1b[32m"));
+}
+
+#[test]
+fn a_typed_pin_is_not_shown_and_the_terminal_is_put_back() {
+    let daemon = Daemon::serving(unlocking(3, Response::Done));
+    let mut terminal = Terminal::run(daemon.command(&["unlock"]));
+    terminal.waits_for("PIN: ");
+    assert!(!terminal.echoes());
+    terminal.types("12345\x7f56\r");
+    let shown = terminal.ended(DONE);
+    assert!(shown.contains("The card is unlocked."), "{shown}");
+    assert!(!shown.contains('1'), "{shown}");
+    assert_eq!(daemon.pins(), [b"123456".to_vec()]);
+}
+
+#[test]
+fn ctrl_c_at_the_pin_spends_nothing_and_the_terminal_is_put_back() {
+    let daemon = Daemon::serving(unlocking(3, Response::Done));
+    let mut terminal = Terminal::run(daemon.command(&["unlock"]));
+    terminal.waits_for("PIN: ");
+    terminal.types("1234\x03");
+    assert!(terminal.ended(NOT_SO).contains("no try was spent"));
+    assert!(daemon.pins().is_empty());
+}
+
+#[test]
+fn the_last_try_is_consented_to_with_the_whole_word() {
+    for (locale, question, yes, prompt) in [
+        ("C", "Type yes to go on: ", "yes", "PIN: "),
+        (
+            "sv_SE.UTF-8",
+            "Skriv ja för att gå vidare: ",
+            "ja",
+            "PIN-kod: ",
+        ),
+    ] {
+        let daemon = Daemon::serving(unlocking(1, Response::Done));
+        let ask = || {
+            let mut command = daemon.command(&["unlock"]);
+            command.env("LC_ALL", locale);
+            let mut terminal = Terminal::run(command);
+            terminal.waits_for(question);
+            terminal
+        };
+        let mut terminal = ask();
+        terminal.types("\r");
+        terminal.ended(NOT_SO);
+        assert!(daemon.pins().is_empty());
+
+        let mut terminal = ask();
+        terminal.types(&format!("{yes}\r"));
+        terminal.waits_for(prompt);
+        terminal.types("123456\r");
+        terminal.ended(DONE);
+        assert_eq!(daemon.pins(), [b"123456".to_vec()]);
     }
 }
 
