@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use ipnet::IpNet;
 use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkPayload;
 use rtnetlink::packet_route::RouteNetlinkMessage;
@@ -70,6 +71,7 @@ impl Watcher {
     }
 
     /// All physical links, the best first: at once when called first, then whenever the answer has become another one.
+    /// Without their IPv6 link-local addresses.
     ///
     /// Several changes that came together are told once. Safe to cancel. After an error there is nothing more to come.
     pub async fn changed(&mut self) -> Result<Vec<Link>> {
@@ -171,6 +173,7 @@ impl Reader {
                 .iter()
                 .filter(|it| it.header.index == index && is_settled(it))
                 .filter_map(own_address)
+                .filter(|net| !is_ipv6_link_local(net))
                 .collect();
             own.sort();
             let link = Link {
@@ -317,6 +320,14 @@ fn is_settled(address: &AddressMessage) -> bool {
         .flags
         .contains(AddressHeaderFlags::Optimistic);
     optimistic || !address.header.flags.intersects(unsettled)
+}
+
+/// Every interface gives itself one, a second after it came up: news that say nothing about where we are.
+fn is_ipv6_link_local(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(_) => false,
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
 }
 
 /// A way to everywhere, in the table that everybody uses.
