@@ -59,7 +59,9 @@ impl Street {
         }
         // Nobody else has these addresses, but the kernel is not sure of that before it has thought about it.
         soon("the addresses can be used", || {
-            laptop.ip("-6 addr show tentative").is_ok_and(|it| it.is_empty())
+            laptop
+                .ip("-6 addr show tentative")
+                .is_ok_and(|it| it.is_empty())
         })?;
         Ok(Street {
             netns,

@@ -130,7 +130,9 @@ pub(crate) fn pushed_routes_and_leases_do_not_win() -> Result<()> {
             entered.packets()
         );
         for line in push {
-            laptop.netns.ip(&line.replace(" add ", " del ").replace(" nodad", ""))?;
+            laptop
+                .netns
+                .ip(&line.replace(" add ", " del ").replace(" nodad", ""))?;
         }
     }
     Ok(())
@@ -345,7 +347,10 @@ pub(crate) fn a_change_of_mode_takes_no_time_that_a_user_feels() -> Result<()> {
 /// The chains of the fence, with the numbers that the kernel gave them.
 fn chains(laptop: &Laptop) -> Result<String> {
     let listed = laptop.netns.sh("nft -a list table inet sluss")?;
-    Ok(listed.lines().filter(|line| line.contains("chain ")).collect())
+    Ok(listed
+        .lines()
+        .filter(|line| line.contains("chain "))
+        .collect())
 }
 
 /// A datagram to each target, from fresh sockets.
@@ -359,9 +364,12 @@ fn send_to_targets(link: Option<&str>) {
 fn volley(link: Option<&str>) -> Result<Vec<(Socket, SockAddr)>> {
     let aim = |target: &&str| {
         let to: IpAddr = target.parse()?;
-        Ok((socket(Type::DGRAM, to, link)?, SocketAddr::new(to, 4000).into()))
+        Ok((
+            socket(Type::DGRAM, to, link)?,
+            SocketAddr::new(to, 4000).into(),
+        ))
     };
-    TARGETS.iter().map(|target| aim(&target)).collect()
+    TARGETS.iter().map(aim).collect()
 }
 
 /// What becomes of the datagrams is for the judge to say.
