@@ -6,7 +6,10 @@ use std::{
     os::fd::AsFd,
 };
 
-use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
+use nix::sys::{
+    prctl,
+    termios::{self, LocalFlags, SetArg, Termios},
+};
 use sluss_ipc::Pin;
 use zeroize::Zeroizing;
 
@@ -18,6 +21,8 @@ pub(crate) struct Keyboard {
 
 impl Keyboard {
     pub(crate) fn open() -> io::Result<Self> {
+        // From here on a PIN may be in memory: neither a core dump nor a debugger of the user's shall have it.
+        prctl::set_dumpable(false)?;
         let stdin = io::stdin();
         let input = File::from(stdin.as_fd().try_clone_to_owned()?);
         Ok(Self {
