@@ -160,7 +160,7 @@ pub(crate) fn changing_the_walls_leaves_no_gap() -> Result<()> {
         config(HostMode::Tunnelled),
     ];
     laptop.apply(&cycle[0])?;
-    let hooked = chains(&laptop)?;
+    let hooked = hooks(&laptop)?;
 
     let (stop, tried) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
@@ -186,8 +186,9 @@ pub(crate) fn changing_the_walls_leaves_no_gap() -> Result<()> {
         began.elapsed().as_millis() / 200
     );
     ensure!(tried > 2_000, "only {tried} packets were tried");
-    // The gap of a table made anew is short, and luck may hide it: the kernel's numbers for the chains do not.
-    ensure!(chains(&laptop)? == hooked, "{hooked}\n{}", chains(&laptop)?);
+    // The gap of a table made anew is short, and luck may hide it: the kernel's numbers for table and chains do not.
+    let now = hooks(&laptop)?;
+    ensure!(now == hooked, "{hooked}\n{now}");
     ensure!(
         leaks.is_empty(),
         "{} of {tried}: {:?}",
@@ -344,13 +345,11 @@ pub(crate) fn a_change_of_mode_takes_no_time_that_a_user_feels() -> Result<()> {
     Ok(())
 }
 
-/// The chains of the fence, with the numbers that the kernel gave them.
-fn chains(laptop: &Laptop) -> Result<String> {
+/// The table and the chains of the fence, with the numbers that the kernel gave them.
+fn hooks(laptop: &Laptop) -> Result<String> {
     let listed = laptop.netns.sh("nft -a list table inet sluss")?;
-    Ok(listed
-        .lines()
-        .filter(|line| line.contains("chain "))
-        .collect())
+    let named = |line: &&str| line.starts_with("table ") || line.contains("chain ");
+    Ok(listed.lines().filter(named).collect())
 }
 
 /// A datagram to each target, from fresh sockets.
