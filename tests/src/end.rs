@@ -57,7 +57,7 @@ impl End {
         // Without an address of its own making, the kernel has nobody to look for routers with: an idle device is silent.
         network.ip(&format!("link set {TUN} addrgenmode none"))?;
         for address in &settings.addresses {
-            network.ip(&format!("addr add {address} dev {TUN}"))?;
+            network.ip(&format!("addr add {address} dev {TUN}{}", at_once(address)))?;
         }
         network.ip(&format!(
             "link set {TUN} mtu {} txqueuelen 2000 up",
@@ -148,6 +148,12 @@ impl End {
             .then_some(())
         })
     }
+}
+
+/// What to add to `ip addr add` for an address that can be used in the same instant: the kernel looks for others who have
+/// the same IPv6 address, even where there can be none.
+pub fn at_once(address: &str) -> &'static str {
+    if address.contains(':') { " nodad" } else { "" }
 }
 
 /// The public half of a private key.

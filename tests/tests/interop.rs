@@ -145,12 +145,13 @@ impl Pair {
             Initiator::We => (&self.here, &self.there),
             Initiator::They => (&self.there, &self.here),
         };
-        for (from, to) in [(first, second), (second, first)] {
+        for (way, from, to) in [("there", first, second), ("back", second, first)] {
             let mut got = [0; 2_048];
             from.send(&content)?;
-            let length = to
-                .recv(&mut got)
-                .with_context(|| format!("round {}: lost", self.rounds))?;
+            let length = to.recv(&mut got).with_context(|| {
+                let stats = self.ours.tunnel.stats();
+                format!("round {}: lost on the way {way}; {stats:?}", self.rounds)
+            })?;
             ensure!(
                 got[..length] == content,
                 "round {}: not what was sent",
@@ -232,7 +233,7 @@ fn configure(
         &configuration,
     )?;
     network.ip(&format!("addr add 10.9.0.2/24 dev {device}"))?;
-    network.ip(&format!("addr add fd09::2/64 dev {device}"))?;
+    network.ip(&format!("addr add fd09::2/64 nodad dev {device}"))?;
     network.ip(&format!("link set {device} mtu 1420 up"))?;
     Ok(process)
 }
