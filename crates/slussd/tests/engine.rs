@@ -34,6 +34,8 @@ struct Laptop {
     beacon: bool,
     host: Option<HostMode>,
     tunnel: Option<sup::Op>,
+    /// When the gateway answered last.
+    handshake: Option<Duration>,
     calls: u64,
     /// What nobody has taken care of yet.
     card: Vec<(sluss_card::Op, Command)>,
@@ -54,6 +56,7 @@ impl Laptop {
             beacon: false,
             host: None,
             tunnel: None,
+            handshake: None,
             calls: 0,
             card: Vec::new(),
             orders: Vec::new(),
@@ -198,6 +201,7 @@ impl Laptop {
     }
 
     fn gateway_answers(&mut self) {
+        self.handshake = Some(self.now);
         let (_, peer) = device();
         self.peer(sluss_wg::Event::SessionEstablished {
             peer,
@@ -214,8 +218,16 @@ impl Laptop {
     }
 
     fn status(&self) -> sluss_ipc::Status {
-        self.engine
-            .status(Figures::default(), sup::Time::since_boot(self.now))
+        let age = |at: Duration| u64::try_from((self.now - at).as_millis()).expect("a short time");
+        let traffic = sluss_ipc::Traffic {
+            handshake_age_ms: self.handshake.map(age),
+            ..Default::default()
+        };
+        let figures = Figures {
+            traffic: self.tunnel.map(|_| traffic),
+            endpoint: None,
+        };
+        self.engine.status(figures, sup::Time::since_boot(self.now))
     }
 }
 
@@ -568,18 +580,7 @@ fn after_sleep_a_card_that_lost_power_is_asked_for_its_pin_again() {
     assert_eq!(laptop.status().key, Key::AwaitingPin);
 
     // Yesterday's session is worth nothing, and nobody is told that it is.
-    let traffic = sluss_ipc::Traffic {
-        handshake_age_ms: Some(8 * 3_600_000),
-        ..Default::default()
-    };
-    let figures = Figures {
-        traffic: Some(traffic),
-        endpoint: None,
-    };
-    let status = laptop
-        .engine
-        .status(figures, sup::Time::since_boot(laptop.now));
-    assert_eq!(status.tunnel, Tunnel::Starting);
+    assert_eq!(laptop.status().tunnel, Tunnel::Starting);
 }
 
 #[test]
@@ -637,4 +638,25 @@ fn a_card_that_does_not_answer_in_time_is_named_and_shuts_nothing() {
         [],
         "a card that is gone is not slow"
     );
+}
+
+#[test]
+fn a_lost_rekey_is_no_lost_tunnel() {
+    let (_, peer) = device();
+    let mut laptop = Laptop::connected();
+    laptop.now += Duration::from_secs(130);
+    laptop.peer(sluss_wg::Event::HandshakeUnanswered { peer, attempts: 1 });
+    let status = laptop.status();
+    assert_eq!((status.tunnel, status.warnings), (Tunnel::Up, Vec::new()));
+
+    laptop.now += Duration::from_secs(20);
+    laptop.peer(sluss_wg::Event::HandshakeUnanswered { peer, attempts: 3 });
+    let status = laptop.status();
+    assert_eq!(
+        (status.tunnel, status.warnings),
+        (Tunnel::Up, vec![Warning::GatewaySilent])
+    );
+
+    laptop.now += Duration::from_secs(40);
+    assert_eq!(laptop.status().tunnel, Tunnel::Starting);
 }

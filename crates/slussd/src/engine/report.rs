@@ -9,6 +9,9 @@ use sluss_supervisor as sup;
 use super::Engine;
 use super::cards::Inserted;
 
+/// Initiations without an answer after which a gateway counts as silent although a session still carries.
+const SILENT_ATTEMPTS: u32 = 3;
+
 /// What the engine itself does not know when it is asked for its status.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Figures {
@@ -56,7 +59,7 @@ impl Engine {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
             }),
-            warnings: self.warnings(),
+            warnings: self.warnings(figures),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -143,14 +146,7 @@ impl Engine {
         }
     }
 
-    fn warnings(&self) -> Vec<ipc::Warning> {
-        let silent = matches!(
-            self.state.tunnel,
-            sup::Tunnel::Up {
-                session: sup::Session::Awaited { attempts: 1.. },
-                ..
-            }
-        );
+    fn warnings(&self, figures: Figures) -> Vec<ipc::Warning> {
         let slow = self
             .cards
             .inserted
@@ -158,7 +154,7 @@ impl Engine {
             .is_some_and(|inserted| inserted.overdue);
         let not_applied = matches!(self.state.host, sup::Host::Failed { .. });
         [
-            silent.then_some(ipc::Warning::GatewaySilent),
+            gateway_silent(&self.state, figures).then_some(ipc::Warning::GatewaySilent),
             slow.then_some(ipc::Warning::CardSlow),
             not_applied.then_some(ipc::Warning::HostNotApplied),
         ]
@@ -216,30 +212,52 @@ fn tunnel(state: &sup::State, figures: Figures) -> ipc::Tunnel {
         sup::Tunnel::Down { retry } => ipc::Tunnel::Down {
             reason: down_reason(state, *retry),
         },
-        sup::Tunnel::Starting { .. }
-        | sup::Tunnel::Up {
-            session: sup::Session::Awaited { .. },
-            ..
-        } => ipc::Tunnel::Starting,
-        sup::Tunnel::Up {
-            session: sup::Session::Established,
-            ..
-        } if spent(state, figures) => ipc::Tunnel::Starting,
-        sup::Tunnel::Up {
-            session: sup::Session::Established,
-            ..
-        } => ipc::Tunnel::Up,
+        sup::Tunnel::Starting { .. } => ipc::Tunnel::Starting,
+        sup::Tunnel::Up { session, .. } => {
+            let answered = *session == sup::Session::Established;
+            // Without a session, only a gateway that answered and a card that answers can make one on demand.
+            let on_demand = answered && matches!(state.key, sup::Key::Unlocked(_));
+            if figures.has_session() || on_demand {
+                ipc::Tunnel::Up
+            } else {
+                ipc::Tunnel::Starting
+            }
+        }
         sup::Tunnel::Stopping { .. } => ipc::Tunnel::Stopping,
     }
 }
 
-/// Whether the last session may no longer be used and the card, which would have to make the next, does not answer: as after
-/// a night's sleep.
-fn spent(state: &sup::State, figures: Figures) -> bool {
-    let answers = matches!(state.key, sup::Key::Unlocked(_));
-    let reject_after = millis(sluss_wg::Timing::default().reject_after);
-    let age = figures.traffic.and_then(|traffic| traffic.handshake_age_ms);
-    !answers && age.is_some_and(|age| age >= reject_after)
+/// Whether it is time to say that the gateway does not answer: one lost packet is nothing while a session carries.
+fn gateway_silent(state: &sup::State, figures: Figures) -> bool {
+    match state.tunnel {
+        sup::Tunnel::Up {
+            session: sup::Session::Awaited { attempts },
+            ..
+        } => {
+            attempts
+                >= if figures.has_session() {
+                    SILENT_ATTEMPTS
+                } else {
+                    1
+                }
+        }
+        sup::Tunnel::Up {
+            session: sup::Session::Established,
+            ..
+        }
+        | sup::Tunnel::Down { .. }
+        | sup::Tunnel::Starting { .. }
+        | sup::Tunnel::Stopping { .. } => false,
+    }
+}
+
+impl Figures {
+    /// Whether the newest session may still carry packets (whitepaper 6.2).
+    fn has_session(&self) -> bool {
+        let reject_after = millis(sluss_wg::Timing::default().reject_after);
+        let age = self.traffic.and_then(|traffic| traffic.handshake_age_ms);
+        age.is_some_and(|age| age < reject_after)
+    }
 }
 
 /// Why nothing is up, in the order in which a person would want to know.
