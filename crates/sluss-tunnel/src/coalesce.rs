@@ -8,8 +8,8 @@ use crate::frame::{
 use crate::packet::{
     IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER, IPV4_ID, IPV4_LENGTH, IPV4_PROTOCOL, IPV4_SOURCE,
     IPV6_HEADER, IPV6_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE, TCP, TCP_ACKNOWLEDGMENT, TCP_CHECKSUM,
-    TCP_FLAGS, TCP_HEADER, TCP_OFFSET, TCP_SEQUENCE, TCP_WINDOW, UDP, UDP_CHECKSUM, UDP_HEADER,
-    UDP_LENGTH, be16, be32, put, tcp_flags,
+    TCP_FLAGS, TCP_HEADER, TCP_SEQUENCE, TCP_WINDOW, UDP, UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH,
+    be16, be32, put, tcp_flags, tcp_header,
 };
 
 /// Gathers packets into frames for a device, in the order in which they came.
@@ -242,7 +242,7 @@ impl Flow {
                 } else {
                     SegmentKind::TcpIpv6
                 };
-                (kind, usize::from(segment[TCP_OFFSET] >> 4) * 4)
+                (kind, tcp_header(segment).ok()?)
             }
             UDP if offload == Offload::TcpAndUdp
                 && segment.len() > UDP_HEADER
@@ -253,16 +253,10 @@ impl Flow {
             }
             _ => return None,
         };
-        let plausible = header >= UDP_HEADER
-            && (protocol != TCP || header >= TCP_HEADER)
-            && segment.len() > header;
-        let correct = || {
-            Sum::default()
-                .add_pseudo_header(addresses, protocol, segment.len())
-                .add(segment)
-                .is_valid()
-        };
-        (plausible && correct()).then(|| Flow {
+        let sum = Sum::default()
+            .add_pseudo_header(addresses, protocol, segment.len())
+            .add(segment);
+        (segment.len() > header && sum.is_valid()).then(|| Flow {
             kind,
             transport,
             payload: transport + header,

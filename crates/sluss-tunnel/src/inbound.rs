@@ -39,7 +39,7 @@ pub(crate) struct InboundThread {
 }
 
 impl InboundThread {
-    /// Runs until the mailbox is closed, or neither thread can go on: then the owner is told.
+    /// Runs until the mailbox is closed, or one of the threads cannot go on: then the owner is told.
     pub(crate) fn run(mut self) {
         if let Err(error) = self.turns() {
             (self.control.events)(Event::Failed(error));

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::frame::Malformed;
+
 pub(crate) const IPV4_HEADER: usize = 20;
 pub(crate) const IPV4_LENGTH: usize = 2;
 pub(crate) const IPV4_ID: usize = 4;
@@ -49,6 +51,15 @@ pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
 
 pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
     bytes[at..at + N].copy_from_slice(&value);
+}
+
+/// Length of a TCP header with its options, from a segment that is at least [`TCP_HEADER`] long.
+pub(crate) fn tcp_header(segment: &[u8]) -> Result<usize, Malformed> {
+    let length = usize::from(segment[TCP_OFFSET] >> 4) * 4;
+    if length < TCP_HEADER {
+        return Err(Malformed);
+    }
+    Ok(length)
 }
 
 /// The destination address of an IP packet.

@@ -4,14 +4,14 @@ use crate::checksum::Sum;
 use crate::frame::{Header, Malformed, PartialChecksum, SegmentKind, Segmentation};
 use crate::packet::{
     IPV4_CHECKSUM, IPV4_HEADER, IPV4_ID, IPV4_LENGTH, IPV6_HEADER, IPV6_LENGTH, TCP_FLAGS,
-    TCP_HEADER, TCP_OFFSET, TCP_SEQUENCE, UDP_HEADER, UDP_LENGTH, be16, be32, put, tcp_flags,
+    TCP_HEADER, TCP_SEQUENCE, UDP_HEADER, UDP_LENGTH, be16, be32, put, tcp_flags, tcp_header,
 };
 
 /// The packets of one frame, each written once, straight to where it will be sealed.
 pub(crate) struct Segments<'f> {
     packet: &'f [u8],
     cut: Option<Cut>,
-    /// Payload of the super-packet that is written already; all of a packet that is not cut.
+    /// Bytes of a super-packet's payload that are written already.
     written: usize,
     count: u16,
 }
@@ -94,14 +94,12 @@ impl Cut {
             return Err(Malformed);
         }
         let header = match cut.kind {
-            SegmentKind::TcpIpv4 | SegmentKind::TcpIpv6 => {
-                usize::from(packet[transport + TCP_OFFSET] >> 4) * 4
-            }
+            SegmentKind::TcpIpv4 | SegmentKind::TcpIpv6 => tcp_header(&packet[transport..])?,
             SegmentKind::Udp => UDP_HEADER,
         };
         let payload = transport + header;
         let checksum = transport + usize::from(partial.offset);
-        if header < min_transport || packet.len() < payload || checksum + 2 > payload {
+        if packet.len() < payload || checksum + 2 > payload {
             return Err(Malformed);
         }
         Ok(Cut {
