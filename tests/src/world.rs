@@ -196,13 +196,19 @@ impl World {
     /// Pulls a link: the carrier is lost, and with it, as under NetworkManager, addresses and routes.
     pub fn unplug(&mut self, port: Port) -> Result<Duration> {
         if let Some(place) = self.plugged[port as usize].take() {
+            let (link, drawer) = (port.interface(), self.drawer.path());
             self.router(place).ip(&format!(
                 "link set {} netns {}",
                 port.far_end(),
-                self.drawer.path().display()
+                drawer.display()
             ))?;
             self.laptop
-                .ip(&format!("addr flush dev {} scope global", port.interface()))?;
+                .ip(&format!("addr flush dev {link} scope global"))?;
+            // IPv4 routes go with their address, IPv6 routes stay with the link.
+            if place.prefix_v6().is_some() {
+                self.laptop
+                    .ip(&format!("-6 route del default dev {link}"))?;
+            }
         }
         Ok(moment::now())
     }

@@ -117,7 +117,8 @@ fn examine(area: &Area, programs: &[TestProgram], out: &mut dyn Write) -> Result
                 verdict("rules", findings.is_empty(), out)?
             }
             Check::Demo => {
-                let mut demo = Command::new(target().join("release/sluss-demo"));
+                // The one that was built with the tests: the binaries it plays with are the shipped ones all the same.
+                let mut demo = Command::new(target().join("debug/sluss-demo"));
                 let (good, said) = tell(demo.arg("--json"), out)?;
                 Count::of_steps(&said).or_failed(good)
             }

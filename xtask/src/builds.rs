@@ -21,8 +21,31 @@ pub(crate) struct TestProgram {
     pub(crate) path: PathBuf,
 }
 
-/// What the demo runs.
+/// What the demo runs, and the demo itself.
 pub(crate) fn for_demo() -> Result<()> {
+    for_lab()?;
+    progress::show(
+        "Building the demo",
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "sluss-tests",
+            "--bin",
+            "sluss-demo",
+        ]),
+    )?;
+    Ok(())
+}
+
+/// What the tests run besides themselves.
+pub(crate) fn for_tests() -> Result<()> {
+    for_lab()?;
+    peer(GOTATUN)
+}
+
+/// What plays in the lab.
+fn for_lab() -> Result<()> {
     // The two binaries alone, so that nothing of the lab decides how they are built.
     progress::show(
         "Building the daemon and the command",
@@ -35,26 +58,9 @@ pub(crate) fn for_demo() -> Result<()> {
             "sluss",
         ]),
     )?;
-    progress::show(
-        "Building the demo",
-        cargo().args([
-            "build",
-            "--release",
-            "--package",
-            "sluss-tests",
-            "--bin",
-            "sluss-demo",
-        ]),
-    )?;
     clock_shim()?;
     peer(BORINGTUN)?;
     card_rig()
-}
-
-/// What the tests run.
-pub(crate) fn for_tests() -> Result<()> {
-    for_demo()?;
-    peer(GOTATUN)
 }
 
 /// All tests of the workspace, in one build: each on its own would choose other features of the same dependencies.
