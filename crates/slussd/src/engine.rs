@@ -130,10 +130,6 @@ pub enum TunnelOrder {
     /// Send something to the gateway now.
     Kick,
     ForgetKey,
-    /// Write this down, ahead of its use.
-    ReserveStamp {
-        up_to: sluss_wg::Tai64n,
-    },
 }
 
 /// Policy, what the supervisor knows, and the questions that are open between the parts.
@@ -286,9 +282,8 @@ impl Engine {
                     }),
                 });
             }
-            Event::StampReserved { up_to } => {
-                effects.push(Effect::Tunnel(TunnelOrder::ReserveStamp { up_to }))
-            }
+            // Written down before it came here: the initiation that bears the stamp does not wait for the loop.
+            Event::StampReserved { .. } => {}
             Event::Peer(event) => self.peer_event(op, event, now, effects),
             Event::Failed(error) => {
                 info!(%error, "the tunnel failed");

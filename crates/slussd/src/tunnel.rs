@@ -20,7 +20,6 @@ pub(crate) struct Running {
     op: Op,
     tunnel: Tunnel,
     gateway: PeerId,
-    stamp: Stamp,
 }
 
 impl Running {
@@ -72,8 +71,14 @@ impl Running {
             error!(%error, "the tunnel cannot wait for packets");
             LossReason::Internal
         })?;
-        // The receiver is gone only when the daemon ends.
-        let events = move |event| drop(inputs.send(Input::Tunnel { op, event }));
+        let events = move |event| {
+            // The initiation that bears the stamp goes out when this returns, and may be the last before a power cut.
+            if let sluss_tunnel::Event::StampReserved { up_to } = event {
+                stamp.write(up_to);
+            }
+            // The receiver is gone only when the daemon ends.
+            drop(inputs.send(Input::Tunnel { op, event }));
+        };
         let tunnel = sluss_tunnel::start(parts, Key::Held, io, events).map_err(|error| {
             error!(%error, "the tunnel cannot start");
             LossReason::Internal
@@ -83,7 +88,6 @@ impl Running {
             op,
             tunnel,
             gateway: peer,
-            stamp,
         })
     }
 
@@ -97,7 +101,6 @@ impl Running {
             TunnelOrder::Dh { id, result } => self.tunnel.command(Command::Dh { id, result }),
             TunnelOrder::Kick => self.tunnel.command(Command::Kick(self.gateway)),
             TunnelOrder::ForgetKey => self.tunnel.command(Command::ForgetKey),
-            TunnelOrder::ReserveStamp { up_to } => self.stamp.write(up_to),
         }
     }
 
@@ -139,7 +142,6 @@ fn seed() -> Result<[u8; 32], LossReason> {
 /// Where the highest TAI64N stamp that may have been sent survives a restart.
 ///
 /// A gateway refuses a stamp that does not increase, so one that went back would lock this laptop out.
-#[derive(Clone)]
 pub(crate) struct Stamp(PathBuf);
 
 impl Stamp {
