@@ -21,7 +21,7 @@ pub(crate) struct Session {
     /// The peer's index: datagrams from us carry it.
     pub(crate) remote: u32,
     pub(crate) role: Role,
-    /// When message 2 came or went; not when a card was done with it, since the peer's clock runs from there too.
+    /// When our initiation left, or our response: never later than what the peer counts from, however slow network and card.
     pub(crate) born: Time,
 }
 

@@ -151,6 +151,12 @@ impl Ours {
         }
     }
 
+    /// Age of the newest session.
+    pub(crate) fn session_age(&self, now: Time) -> Option<Duration> {
+        let born = self.device.status().next()?.last_handshake?;
+        Some(now.saturating_since(born))
+    }
+
     /// When the device or the card has something to do.
     pub(crate) fn due(&self) -> Option<Time> {
         let card = self.working.front().map(|(at, ..)| *at);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::{Tunn, TunnResult};
 use mock_instant::MockClock;
 use sluss_wg::{Input, Now, PublicKey, Time};
@@ -19,6 +20,8 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// How often boringtun wants to be ticked.
 const TICK: Duration = Duration::from_millis(250);
+
+const REJECT_AFTER: Duration = Duration::from_secs(180);
 
 /// The loss of a session is noticed after KEEPALIVE-TIMEOUT + REKEY-TIMEOUT. Then a cookie may cost one REKEY-TIMEOUT with
 /// jitter, a failing card another, the last initiation's age a third; a handshake takes two operations of the card.
@@ -58,6 +61,7 @@ pub(crate) struct World {
     pub(crate) ours: Ours,
     pub(crate) theirs: Box<Tunn>,
     pub(crate) their_tick: Time,
+    pub(crate) they_gave_up: bool,
     pub(crate) replies: bool,
     pub(crate) network: Network,
     pub(crate) wire: BinaryHeap<Reverse<Flight>>,
@@ -86,6 +90,7 @@ impl World {
             ours,
             theirs: Box::new(theirs),
             their_tick: now.boot,
+            they_gave_up: false,
             replies: plan.starts.len() == 1,
             network: Network::GOOD,
             wire: BinaryHeap::new(),
@@ -137,6 +142,9 @@ impl World {
     pub(crate) fn calm(&mut self, plan: &Plan) {
         self.network = Network::GOOD;
         self.ours.card_fails = false;
+        // What the bad network still holds comes first: a late response to an early initiation, say.
+        self.pass(2 * SECOND);
+        self.they_gave_up = false;
         let (healed, before) = (self.now.boot, self.sent.len() as u64);
         while !(self.reached(Side::Ours, before) && self.reached(Side::Theirs, before)) {
             let waited = self.now.boot.saturating_since(healed);
@@ -146,6 +154,13 @@ impl World {
             );
             plan.starts.iter().for_each(|&side| self.send(side));
             self.pass(SECOND);
+        }
+        // When a session runs out, what is under way on it is lost; and boringtun's clock has a coarse hand.
+        let age = self.ours.session_age(self.now.boot);
+        if age.is_some_and(|age| (REJECT_AFTER - 3 * SECOND..REJECT_AFTER + SECOND).contains(&age))
+        {
+            self.pass(5 * SECOND);
+            return self.calm(plan);
         }
         let settled = self.sent.len() as u64;
         for _ in 0..30 {
@@ -158,6 +173,10 @@ impl World {
         let sent = self.now.boot;
         while !self.missing(settled).is_empty() && self.now.boot < sent + RECOVERY {
             self.pass(SECOND);
+        }
+        // A boringtun whose own handshake nobody answers for 90 s drops its live sessions, too.
+        if self.they_gave_up {
+            return self.calm(plan);
         }
         assert_eq!(self.missing(settled), [], "lost on a good network");
     }
@@ -291,9 +310,16 @@ impl World {
     pub(crate) fn tick_theirs(&mut self) {
         self.their_tick = self.now.boot + TICK;
         let mut buffer = [0; 2048];
-        if let TunnResult::WriteToNetwork(bytes) = self.theirs.update_timers(&mut buffer) {
-            let bytes = bytes.to_vec();
-            self.fly(Side::Ours, bytes);
+        match self.theirs.update_timers(&mut buffer) {
+            TunnResult::WriteToNetwork(bytes) => {
+                let bytes = bytes.to_vec();
+                self.fly(Side::Ours, bytes);
+            }
+            TunnResult::Err(WireGuardError::ConnectionExpired) => self.they_gave_up = true,
+            TunnResult::Done | TunnResult::Err(_) => {}
+            TunnResult::WriteToTunnelV4(..) | TunnResult::WriteToTunnelV6(..) => {
+                panic!("a timer brings no packet")
+            }
         }
     }
 

@@ -40,8 +40,8 @@ enum Stage {
     /// The holder of the key computes the DH with the response's ephemeral key.
     AwaitSe {
         pending: Pending,
-        reply: Reply,
-        newer: Option<Reply>,
+        reply: Response,
+        newer: Option<Response>,
         request: Request,
     },
 }
@@ -49,13 +49,9 @@ enum Stage {
 /// An initiation that nobody has answered authentically.
 struct Pending {
     sent: Sent,
+    sent_at: Time,
     retransmit: Time,
     responses_left: u32,
-}
-
-struct Reply {
-    message: Response,
-    came: Time,
 }
 
 impl Attempt {
@@ -146,11 +142,7 @@ impl Peer {
     }
 
     /// A response with a valid mac1 came. Whether it is authentic, only the holder of the key can help to tell.
-    pub(crate) fn accept_response<S: Sink>(&mut self, message: Response, turn: &mut Turn<'_, S>) {
-        let reply = Reply {
-            message,
-            came: turn.now(),
-        };
+    pub(crate) fn accept_response<S: Sink>(&mut self, reply: Response, turn: &mut Turn<'_, S>) {
         let Some(Attempt { began, stage }) = self.attempt.take() else {
             return;
         };
@@ -163,14 +155,12 @@ impl Peer {
                 reply: current,
                 request,
                 ..
-            } if pending.is_answered_by(&reply) && current.message != reply.message => {
-                Stage::AwaitSe {
-                    pending,
-                    reply: current,
-                    newer: Some(reply),
-                    request,
-                }
-            }
+            } if pending.is_answered_by(&reply) && current != reply => Stage::AwaitSe {
+                pending,
+                reply: current,
+                newer: Some(reply),
+                request,
+            },
             other @ (Stage::AwaitSs(_)
             | Stage::Paused { .. }
             | Stage::Sent(_)
@@ -204,21 +194,19 @@ impl Peer {
                 newer,
                 request,
             } if request.id == id => {
-                let keys = result.ok().and_then(|se| {
-                    pending
-                        .sent
-                        .finish(&reply.message, &se, self.preshared_key.bytes())
-                });
+                let keys = result
+                    .ok()
+                    .and_then(|se| pending.sent.finish(&reply, &se, self.preshared_key.bytes()));
                 match (keys, newer) {
                     (Some(keys), _) => {
                         self.prove_static_static();
-                        let (index, remote) = (pending.sent.index(), reply.message.sender);
+                        let (index, remote) = (pending.sent.index(), reply.sender);
                         return self.install(
                             Session {
                                 index,
                                 remote,
                                 role: Role::Initiator,
-                                born: reply.came,
+                                born: pending.sent_at,
                             },
                             &keys,
                             turn,
@@ -346,6 +334,7 @@ impl Peer {
         self.unanswered += 1;
         let pending = Pending {
             sent,
+            sent_at: now,
             retransmit: turn.retransmit_at(),
             responses_left: RESPONSES,
         };
@@ -359,14 +348,11 @@ impl Peer {
     fn examine<S: Sink>(
         &self,
         mut pending: Pending,
-        reply: Reply,
+        reply: Response,
         turn: &mut Turn<'_, S>,
     ) -> Stage {
         pending.responses_left -= 1;
-        let request = turn.request(
-            Owner::Initiator(self.id),
-            PublicKey(reply.message.ephemeral),
-        );
+        let request = turn.request(Owner::Initiator(self.id), PublicKey(reply.ephemeral));
         Stage::AwaitSe {
             pending,
             reply,
@@ -377,7 +363,7 @@ impl Peer {
 }
 
 impl Pending {
-    fn is_answered_by(&self, reply: &Reply) -> bool {
-        reply.message.receiver == self.sent.index() && self.responses_left > 0
+    fn is_answered_by(&self, reply: &Response) -> bool {
+        reply.receiver == self.sent.index() && self.responses_left > 0
     }
 }

@@ -44,7 +44,7 @@ impl Peer {
         }
     }
 
-    /// The first packet came on the session with our index `receiver`.
+    /// The first packet came on the session with our index `receiver`: the peer uses it, so we do, too.
     pub(crate) fn confirm<S: Sink>(&mut self, receiver: u32, turn: &mut Turn<'_, S>) {
         let Some(Next { session, sending }) = self
             .slots
@@ -53,13 +53,6 @@ impl Peer {
         else {
             return;
         };
-        if self
-            .slots
-            .current
-            .is_some_and(|current| current.born > session.born)
-        {
-            return self.retire(Some(session), turn);
-        }
         self.drop_attempt(turn);
         self.retire(self.slots.current, turn);
         self.use_session(session, sending, turn);
@@ -79,7 +72,7 @@ impl Peer {
     ) {
         let (peer, role) = (self.id, session.role);
         self.slots.current = Some(session);
-        self.last_handshake = Some(session.born);
+        self.last_handshake = self.last_handshake.max(Some(session.born));
         self.unanswered = 0;
         self.activity.settle_awaits();
         // The responder may not send on it before it has heard from us (whitepaper 6.3), so we speak first.
