@@ -211,6 +211,17 @@ mod tests {
         }
     }
 
+    /// Persisting is a disk write, and a laptop on battery has a handshake every two minutes.
+    #[test]
+    fn few_handshakes_need_a_write() {
+        let mut stamps = Stamps::new(Tai64n::default());
+        let handshakes = (0..30).map(|handshake| NOON + Duration::from_secs(handshake * 120));
+        let writes = handshakes
+            .filter(|&wall| stamps.next(wall).1.is_some())
+            .count();
+        assert_eq!(writes, 10, "one in three");
+    }
+
     #[test]
     fn a_crash_loop_does_not_run_away_from_the_clock() {
         let (mut floor, mut last) = (Tai64n::default(), Tai64n::default());

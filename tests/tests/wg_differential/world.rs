@@ -61,7 +61,9 @@ pub(crate) struct World {
     pub(crate) ours: Ours,
     pub(crate) theirs: Box<Tunn>,
     pub(crate) their_tick: Time,
-    pub(crate) they_gave_up: bool,
+    /// boringtun dropped a live session: it does when a handshake of its own is not answered for 90 s, and when the eighth
+    /// handshake after it takes its place in the ring, though seven of them came to nothing.
+    pub(crate) they_forgot: bool,
     pub(crate) replies: bool,
     pub(crate) network: Network,
     pub(crate) wire: BinaryHeap<Reverse<Flight>>,
@@ -90,7 +92,7 @@ impl World {
             ours,
             theirs: Box::new(theirs),
             their_tick: now.boot,
-            they_gave_up: false,
+            they_forgot: false,
             replies: plan.starts.len() == 1,
             network: Network::GOOD,
             wire: BinaryHeap::new(),
@@ -144,7 +146,7 @@ impl World {
         self.ours.card_fails = false;
         // What the bad network still holds comes first: a late response to an early initiation, say.
         self.pass(2 * SECOND);
-        self.they_gave_up = false;
+        self.they_forgot = false;
         let (healed, before) = (self.now.boot, self.sent.len() as u64);
         while !(self.reached(Side::Ours, before) && self.reached(Side::Theirs, before)) {
             let waited = self.now.boot.saturating_since(healed);
@@ -174,8 +176,7 @@ impl World {
         while !self.missing(settled).is_empty() && self.now.boot < sent + RECOVERY {
             self.pass(SECOND);
         }
-        // A boringtun whose own handshake nobody answers for 90 s drops its live sessions, too.
-        if self.they_gave_up {
+        if self.they_forgot {
             return self.calm(plan);
         }
         assert_eq!(self.missing(settled), [], "lost on a good network");
@@ -300,6 +301,7 @@ impl World {
                 }
                 TunnResult::WriteToTunnelV6(..) => panic!("nobody sent IPv6"),
                 TunnResult::Done if !datagram.is_empty() => {}
+                TunnResult::Err(WireGuardError::WrongIndex) => return self.they_forgot = true,
                 TunnResult::Done | TunnResult::Err(_) => return,
             }
             // What waited for a session it hands out when asked again, with nothing.
@@ -315,7 +317,7 @@ impl World {
                 let bytes = bytes.to_vec();
                 self.fly(Side::Ours, bytes);
             }
-            TunnResult::Err(WireGuardError::ConnectionExpired) => self.they_gave_up = true,
+            TunnResult::Err(WireGuardError::ConnectionExpired) => self.they_forgot = true,
             TunnResult::Done | TunnResult::Err(_) => {}
             TunnResult::WriteToTunnelV4(..) | TunnResult::WriteToTunnelV6(..) => {
                 panic!("a timer brings no packet")
