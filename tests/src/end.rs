@@ -12,6 +12,7 @@ use sluss_wg::{
     Time, Timing,
 };
 
+use crate::moment::eventually;
 use crate::netns::Netns;
 
 /// The TUN device of every end; they are in different networks.
@@ -56,13 +57,13 @@ impl End {
         })?;
         // Without an address of its own making, the kernel has nobody to look for routers with: an idle device is silent.
         network.ip(&format!("link set {TUN} addrgenmode none"))?;
-        for address in &settings.addresses {
-            network.ip(&format!("addr add {address} dev {TUN}{}", at_once(address)))?;
-        }
         network.ip(&format!(
             "link set {TUN} mtu {} txqueuelen 2000 up",
             settings.mtu
         ))?;
+        for address in &settings.addresses {
+            add_address(network, TUN, address)?;
+        }
 
         let key = SoftwareKey::new(settings.private);
         let config = Config {
@@ -150,10 +151,18 @@ impl End {
     }
 }
 
-/// What to add to `ip addr add` for an address that can be used in the same instant: the kernel looks for others who have
-/// the same IPv6 address, even where there can be none.
-pub fn at_once(address: &str) -> &'static str {
-    if address.contains(':') { " nodad" } else { "" }
+/// Gives a device that is up an address, and waits until packets to it are taken: for IPv6 that is a moment later.
+pub fn add_address(network: &Netns, device: &str, address: &str) -> Result<()> {
+    if !address.contains(':') {
+        network.ip(&format!("addr add {address} dev {device}"))?;
+        return Ok(());
+    }
+    network.ip(&format!("addr add {address} dev {device} nodad"))?;
+    let host = address.split('/').next().unwrap_or(address);
+    eventually("the address in use", Duration::from_secs(5), || {
+        let routes = network.ip(&format!("-6 route show table local dev {device}"))?;
+        Ok(routes.contains(&format!("local {host} ")).then_some(()))
+    })
 }
 
 /// The public half of a private key.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluss_platform::clock::boottime;
-use sluss_tests::end::{End, PORT, Settings, endpoint, public};
+use sluss_tests::end::{End, PORT, Settings, add_address, endpoint, public};
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::{Netns, Process, veth};
 use sluss_tests::{artifacts, skip, trial, trials};
@@ -232,9 +232,10 @@ fn configure(
         Command::new("wg").args(["setconf", &device, "/dev/stdin"]),
         &configuration,
     )?;
-    network.ip(&format!("addr add 10.9.0.2/24 dev {device}"))?;
-    network.ip(&format!("addr add fd09::2/64 nodad dev {device}"))?;
     network.ip(&format!("link set {device} mtu 1420 up"))?;
+    for address in ["10.9.0.2/24", "fd09::2/64"] {
+        add_address(network, &device, address)?;
+    }
     Ok(process)
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 use sluss_platform::MARK;
 use sluss_platform::clock::boottime;
-use sluss_tests::end::{End, PORT, Settings, TUN, endpoint, public};
+use sluss_tests::end::{End, PORT, Settings, TUN, add_address, endpoint, public};
 use sluss_tests::netns::{Netns, veth};
 use sluss_tests::{trial, trials};
 use sluss_tunnel::{Command, Event, Lost};
@@ -52,9 +52,9 @@ impl Cable {
         veth((&left, "eth0"), (&right, "eth0"))?;
         for (network, host) in [(&left, 1), (&right, 2)] {
             network.ip(&format!("link set eth0 mtu {mtu}"))?;
-            network.ip(&format!("addr add 192.0.2.{host}/24 dev eth0"))?;
+            add_address(network, "eth0", &format!("192.0.2.{host}/24"))?;
             if mtu >= 1280 {
-                network.ip(&format!("addr add 2001:db8::{host}/64 nodad dev eth0"))?;
+                add_address(network, "eth0", &format!("2001:db8::{host}/64"))?;
             }
         }
         Ok(Cable { left, right })
