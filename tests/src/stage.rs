@@ -187,6 +187,19 @@ impl Stage {
         self.insert_and_unlock()
     }
 
+    /// Waits for a verdict after a moment; if it does not come, the error has the daemon's evidence.
+    pub fn verdict(&self, location: &str, since: Duration) -> Result<Duration> {
+        let verdict = self.monitor.until("location", &[location], since, PATIENCE);
+        verdict.with_context(|| {
+            format!(
+                "{:?}",
+                self.laptop
+                    .status()
+                    .map(|status| status["evidence"].to_string())
+            )
+        })
+    }
+
     /// Card in, PIN typed, and the tunnel up.
     pub fn insert_and_unlock(&mut self) -> Result<()> {
         let inserted = moment::now();

@@ -8,8 +8,9 @@
 //! in a `[[test]]` with `harness = false`. A trial passes by returning `Ok`, fails by error or panic, and is skipped by
 //! [`skip!`](crate::skip); under `CI=true` a skip is a failure.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::process::{ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -74,14 +75,23 @@ pub fn main(trials: &[Trial]) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Trials measure time: side by side on two cores they would measure each other.
     arguments.test_threads.get_or_insert(1);
+    let measured = Arc::new(Mutex::new(Vec::new()));
     let trials = trials
         .iter()
         .map(|trial| {
-            let trial = *trial;
-            libtest_mimic::Trial::ignorable_test(trial.name, move || outside(trial))
+            let (trial, measured) = (*trial, Arc::clone(&measured));
+            libtest_mimic::Trial::ignorable_test(trial.name, move || outside(trial, &measured))
         })
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for line in measured
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+    {
+        println!("{line}");
+    }
+    conclusion.exit_code()
 }
 
 fn inside(trials: &[Trial], name: &str) -> ExitCode {
@@ -102,7 +112,8 @@ fn inside(trials: &[Trial], name: &str) -> ExitCode {
     }
 }
 
-fn outside(trial: Trial) -> Result<Completion, Failed> {
+/// Runs a trial in a child. What it measured is worth seeing: its lines that begin with `measured ` are kept.
+fn outside(trial: Trial, measured: &Mutex<Vec<String>>) -> Result<Completion, Failed> {
     let started = Instant::now();
     let (mut reader, writer) = std::io::pipe()?;
     let mut command = netns::reentry([])?;
@@ -137,7 +148,12 @@ fn outside(trial: Trial) -> Result<Completion, Failed> {
     };
     match status.code() {
         Some(0) => {
-            let _ = std::io::stderr().write_all(&measurements(trial.name, &talk));
+            let lines = talk.lines().filter(|line| line.starts_with("measured "));
+            let lines = lines.map(|line| format!("{}: {line}", trial.name));
+            measured
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(lines);
             Ok(Completion::Completed)
         }
         Some(code) if code == i32::from(SKIPPED) => {
@@ -154,12 +170,4 @@ fn outside(trial: Trial) -> Result<Completion, Failed> {
         }
         Some(_) | None => Err(format!("{status}\n{talk}").into()),
     }
-}
-
-/// What a passing trial measured is worth seeing: its lines that begin with `measured `.
-fn measurements(name: &str, talk: &str) -> Vec<u8> {
-    talk.lines()
-        .filter(|line| line.starts_with("measured "))
-        .flat_map(|line| format!("    {name}: {line}\n").into_bytes())
-        .collect()
 }

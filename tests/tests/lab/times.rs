@@ -50,9 +50,7 @@ pub(crate) fn verdicts_and_first_packets_are_quick() -> Result<()> {
     for round in 0..ROUNDS {
         stage.world.unplug(Port::WiFi)?;
         let plugged = stage.world.plug(Port::Ethernet, Place::Office)?;
-        let verdict = stage
-            .monitor
-            .until("location", &["inside"], plugged, PATIENCE)?;
+        let verdict = stage.verdict("inside", plugged)?;
         inside.push(millis(plugged, verdict));
         stage
             .monitor
@@ -61,9 +59,7 @@ pub(crate) fn verdicts_and_first_packets_are_quick() -> Result<()> {
         stage.world.unplug(Port::Ethernet)?;
         let place = [Place::Home, Place::Guest, Place::Phone][round % 3];
         let plugged = stage.world.plug(Port::WiFi, place)?;
-        let verdict = stage
-            .monitor
-            .until("location", &["outside"], plugged, PATIENCE)?;
+        let verdict = stage.verdict("outside", plugged)?;
         outside.push(millis(plugged, verdict));
         let packet = eventually("a packet through the tunnel", PATIENCE, || {
             Ok(stage.first_of_stream(plugged))

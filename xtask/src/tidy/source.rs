@@ -27,17 +27,17 @@ const CONFINED: &[Confined] = &[
     Confined {
         word: "Instant::now",
         reason: CLOCK,
-        allowed: |path| !is_below(path, PURE),
+        allowed: may_read_clocks,
     },
     Confined {
         word: "SystemTime::now",
         reason: CLOCK,
-        allowed: |path| !is_below(path, PURE),
+        allowed: may_read_clocks,
     },
     Confined {
         word: "clock_gettime",
         reason: CLOCK,
-        allowed: |path| !is_below(path, PURE),
+        allowed: may_read_clocks,
     },
     Confined {
         word: "todo!",
@@ -134,6 +134,11 @@ pub(crate) fn check(path: &Path, text: &str) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A test of pure code may start from any moment, and so from now.
+fn may_read_clocks(path: &str) -> bool {
+    !is_below(path, PURE) || is_test(Path::new(path))
 }
 
 fn is_below(path: &str, places: &[&str]) -> bool {
@@ -273,6 +278,7 @@ mod tests {
                 (2, CLOCK.to_owned())
             );
             passes("crates/sluss-card/src/worker.rs", &code);
+            passes("crates/sluss-card/src/desk/tests.rs", &code);
         }
     }
 
