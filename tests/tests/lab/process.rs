@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(15);
 const WATCHED: Duration = Duration::from_secs(60);
 const MEBIBYTE: u64 = 1024;
 
-/// Issue 2: at most 0.2 wake-ups a second over 60 s, and at most 20 MiB, with the tunnel up and no keepalive.
+/// At most 0.2 wake-ups a second over 60 s, and at most 20 MiB, with the tunnel up and no keepalive.
 pub(crate) fn an_idle_daemon_sleeps_and_is_small() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;
     stage.open_tunnel(Port::WiFi, Place::Home)?;

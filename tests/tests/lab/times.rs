@@ -11,7 +11,7 @@ use sluss_tests::world::{Place, Port, WEB};
 const PULLS: usize = 20;
 const ROUNDS: usize = 10;
 
-/// Issue 2: at most 1,000 ms in each of 20 pulls, from the card's disconnect to the last packet.
+/// At most 1,000 ms in each of 20 pulls, from the card's disconnect to the last packet.
 pub(crate) fn a_pulled_card_shuts_the_tunnel_within_a_second() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;
     stage.world.plug(Port::WiFi, Place::Home)?;
@@ -40,7 +40,7 @@ pub(crate) fn a_pulled_card_shuts_the_tunnel_within_a_second() -> Result<()> {
     stage.no_leak()
 }
 
-/// Issue 2, medians of ten: last address event to verdict under 1,500 ms; verdict outside to first packet through the
+/// Medians of ten: last address event to verdict under 1,500 ms; verdict outside to first packet through the
 /// tunnel under 300 ms, card operations excluded (here they are included: the virtual card takes a few milliseconds).
 pub(crate) fn verdicts_and_first_packets_are_quick() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;

@@ -1,4 +1,4 @@
-//! Which crate may know which: the table of DESIGN 2, held against every Cargo.toml.
+//! Which crate may know which: the table of docs/architecture.md, held against every Cargo.toml.
 
 use std::path::Path;
 
@@ -76,7 +76,7 @@ pub(crate) fn check(path: &Path, text: &str) -> Result<Vec<Finding>> {
         .find(|(known, _)| *known == name)
         .map(|(_, below)| *below);
     if layer.is_none() {
-        let reason = format!("the crate {name} is not in DESIGN 2");
+        let reason = format!("the crate {name} is not in docs/architecture.md");
         findings.push(Finding {
             path: path.to_owned(),
             line: 1,
@@ -98,7 +98,7 @@ pub(crate) fn check(path: &Path, text: &str) -> Result<Vec<Finding>> {
                 if ours && !layer.unwrap_or_default().contains(&other) {
                     findings.push(finding(
                         dependency,
-                        format!("{name} may not depend on {other} (DESIGN 2)"),
+                        format!("{name} may not depend on {other} (docs/architecture.md)"),
                     ));
                 }
                 if other.starts_with("tokio") && *kind == "dependencies" && !ASYNC.contains(&name) {
@@ -137,7 +137,7 @@ mod tests {
         let text = "[package]\nname = \"sluss-wg\"\n[dependencies]\nblake2 = \"0.10\"\nsluss-policy.workspace = true\n";
         assert_eq!(
             findings(text),
-            ["Cargo.toml:5: sluss-wg may not depend on sluss-policy (DESIGN 2)"]
+            ["Cargo.toml:5: sluss-wg may not depend on sluss-policy (docs/architecture.md)"]
         );
     }
 

@@ -1,4 +1,4 @@
-//! Whatever comes from the network: nothing panics, nobody works for it, and nothing grows (DESIGN 9, issue 2).
+//! Whatever comes from the network: nothing panics, nobody works for it, and nothing grows.
 
 use sluss_wg::{Dropped, Inbound};
 

@@ -1,4 +1,4 @@
-//! The initiator with a slow, failing, or lying holder of its key (DESIGN 3), and with a peer that does not answer.
+//! The initiator with a slow, failing, or lying holder of its key (docs/decisions/0008), and with a peer that does not answer.
 
 use sluss_wg::{
     DhError, Event, Input, NotSealed, Output, PublicKey, Respond, SharedSecret, Timing,
@@ -18,7 +18,7 @@ fn a_packet_opens_the_tunnel_and_arrives() {
     assert_eq!((world.alice.count(1), world.bob.count(2)), (1, 1));
 }
 
-/// DESIGN 3: two operations for the first handshake, since `ss` is new; then one per handshake.
+/// Two operations for the first handshake, since `ss` is new; then one per handshake.
 #[test]
 fn a_handshake_costs_one_card_operation() {
     let mut world = World::with_card().connected();
@@ -294,7 +294,7 @@ fn retransmissions_are_new_and_jittered() {
     assert!(delays.len() > 8 && indices.len() == 16);
 }
 
-/// Whitepaper 6.4, and what DESIGN 3 wants told: sent, and nobody answered.
+/// Whitepaper 6.4; and it is told: sent, and nobody answered.
 #[test]
 fn it_gives_up_after_rekey_attempt_time_and_starts_again_with_the_next_packet() {
     let mut world = World::ordinary();

@@ -1,4 +1,4 @@
-//! The rules of the whitepaper and of `DESIGN` 3, each seen from outside: datagrams, requests to the key's holder, deadlines.
+//! The rules of the whitepaper and of docs/decisions/0008, each seen from outside: datagrams, requests to the key's holder, deadlines.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 

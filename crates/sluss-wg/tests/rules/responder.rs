@@ -1,4 +1,4 @@
-//! The responder: who may make the holder of the key work, and whom it believes (whitepaper 5.1, 5.3; DESIGN 3).
+//! The responder: who may make the holder of the key work, and whom it believes (whitepaper 5.1, 5.3; docs/decisions/0008).
 
 use sluss_wg::{DhError, Input, NotSealed, Respond, SharedSecret};
 
