@@ -189,6 +189,11 @@ impl World {
             router.path().display()
         ))?;
         router.ip(&format!("link set {} master lan up", port.far_end()))?;
+        // A lease comes over a link that works; an ARP request that is lost before is only repeated after a second.
+        moment::eventually("the link works", Duration::from_secs(5), || {
+            let link = router.ip(&format!("-oneline link show {}", port.far_end()))?;
+            Ok(link.contains("state UP").then_some(()))
+        })?;
         self.plugged[port as usize] = Some(place);
         self.lease(port, place)
     }
