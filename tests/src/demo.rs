@@ -216,7 +216,7 @@ fn resume(stage: &mut Stage) -> Result<Seen> {
     stage.logind.prepare_for_sleep(true)?;
     stage
         .monitor
-        .until("location", &["asleep", "offline"], lid_shut, PATIENCE)?;
+        .until("location", &["asleep"], lid_shut, PATIENCE)?;
     stage.laptop.daemon()?.signal(Signal::SIGSTOP)?;
     stage.card.reset()?;
     stage.world.unplug(Port::WiFi)?;

@@ -149,7 +149,11 @@ impl Netns {
     /// Starts a program inside this network; it is killed when the [`Process`] is dropped.
     pub fn spawn(&self, command: &mut Command) -> Result<Process> {
         let child = self
-            .run(|| command.spawn())
+            .run(|| {
+                // A child inherits what its parent blocks, and must hear when it is told to end.
+                endings().thread_unblock()?;
+                command.spawn()
+            })
             .with_context(|| format!("start {command:?} in {}", self.name))?;
         Ok(Process { child })
     }
@@ -347,10 +351,7 @@ fn prepare_network() -> Result<()> {
 
 /// The first process of a namespace ignores signals it has no handler for: without this, Ctrl-C would do nothing.
 fn end_on_interrupt() -> Result<()> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    let signals = endings();
     signals.thread_block()?;
     std::thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
@@ -358,6 +359,13 @@ fn end_on_interrupt() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The signals that ask a process to end.
+fn endings() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect()
 }
 
 fn in_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use sluss_tests::moment::{eventually, now};
 use sluss_tests::rig::Fault;
@@ -104,6 +105,38 @@ pub(crate) fn a_killed_daemon_leaves_the_laptop_shut() -> Result<()> {
     }
     reaches_the_intranet(&stage)?;
     stage.no_leak()
+}
+
+/// As `systemctl stop` does it, in the office, where the way is open.
+pub(crate) fn a_daemon_that_is_told_to_end_leaves_the_laptop_shut() -> Result<()> {
+    let mut stage = Stage::set(Boot::Plain)?;
+    let plugged = stage.world.plug(Port::Ethernet, Place::Office)?;
+    stage
+        .monitor
+        .until("location", &["inside"], plugged, PATIENCE)?;
+    eventually("the page by cable", PATIENCE, || Ok(stage.page().ok()))?;
+
+    let daemon = stage.laptop.daemon()?;
+    daemon.signal(Signal::SIGTERM)?;
+    let status = eventually("the daemon's end", PATIENCE, || {
+        Ok(daemon.child().try_wait()?)
+    })?;
+    ensure!(
+        status.success(),
+        "the daemon ended with {status}:\n{}",
+        stage.laptop.log()
+    );
+    stage.no_page()?;
+    ensure!(
+        !stage.laptop.socket().exists(),
+        "the socket outlived the daemon"
+    );
+
+    stage.laptop.start()?;
+    eventually("the page by cable again", PATIENCE, || {
+        Ok(stage.page().ok())
+    })?;
+    Ok(())
 }
 
 pub(crate) fn the_card_service_may_restart() -> Result<()> {

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         trial!(a_card_that_hangs_in_a_handshake_is_named_and_left),
         trial!(a_card_that_vanishes_in_a_handshake_is_gone),
         trial!(a_killed_daemon_leaves_the_laptop_shut),
+        trial!(a_daemon_that_is_told_to_end_leaves_the_laptop_shut),
         trial!(the_card_service_may_restart),
         trial!(cable_inside_and_guest_wifi_is_inside),
         trial!(a_beacon_with_another_key_proves_nothing),
