@@ -221,6 +221,8 @@ pub struct PolicyReport {
     pub mtu: u16,
     /// None if off.
     pub keepalive_s: Option<u16>,
+    /// Whether the card answers handshakes that the gateway begins.
+    pub respond: bool,
     pub may_disconnect: bool,
 }
 

@@ -34,6 +34,7 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
     ),
     key("tunnel.mtu", "mtu = 1420"),
     key("tunnel.keepalive", "keepalive = \"25s\""),
+    key("tunnel.respond", "respond = false"),
     key("user.may_disconnect", "may_disconnect = true"),
     key("timing.settle_quiet", "settle_quiet = \"250ms\""),
     key("timing.settle_limit", "settle_limit = \"2s\""),

@@ -57,6 +57,8 @@ pub struct TunnelSettings {
     pub mtu: u16,
     /// WireGuard's persistent keepalive; `None` keeps an idle laptop idle.
     pub keepalive: Option<Duration>,
+    /// Whether the card also answers handshakes that the gateway begins. It then works before it knows who asks.
+    pub respond: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,9 +181,11 @@ impl TunnelSettings {
         let mtu = document.optional("tunnel.mtu", integer(1280..=9000));
         let keepalive =
             document.optional("tunnel.keepalive", text(duration(SECOND..=SECOND * 65_535)));
+        let respond = document.optional("tunnel.respond", boolean);
         Self {
             mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1420),
             keepalive,
+            respond: respond.unwrap_or(false),
         }
     }
 }
@@ -318,6 +322,7 @@ impl fmt::Display for Policy {
         if let Some(keepalive) = tunnel.keepalive {
             writeln!(f, "keepalive = \"{}\"", Span(keepalive))?;
         }
+        writeln!(f, "respond = {}", tunnel.respond)?;
         writeln!(f, "\n[user]\nmay_disconnect = {}", user.may_disconnect)?;
         writeln!(
             f,

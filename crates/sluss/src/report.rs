@@ -191,6 +191,7 @@ pub(crate) fn policy(policy: &PolicyReport, text: &dyn Text) -> String {
         Label::Keepalive,
         policy.keepalive_s.map(|s| text.span(u64::from(s) * 1000)),
     );
+    table.add(Label::Respond, text.yes_or_no(policy.respond));
     table.add(Label::MayDisconnect, text.yes_or_no(policy.may_disconnect));
     table.render()
 }

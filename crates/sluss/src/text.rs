@@ -134,6 +134,7 @@ pub(crate) enum Label {
     Beacons,
     Mtu,
     Keepalive,
+    Respond,
     MayDisconnect,
 }
 

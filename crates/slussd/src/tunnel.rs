@@ -35,7 +35,11 @@ impl Running {
         let gateway = PublicKey(*policy.gateway.public_key.as_bytes());
         let config = Config {
             public_key: PublicKey(*binding.card.public_key.as_bytes()),
-            respond: Respond::Never,
+            respond: if policy.tunnel.respond {
+                Respond::Guarded
+            } else {
+                Respond::Never
+            },
             timing: Timing::default(),
             stamp_floor: stamp.read(),
             mtu: policy.tunnel.mtu,

@@ -38,7 +38,7 @@ pins = [
 [tunnel]
 mtu = 1380
 keepalive = "25s"
-
+respond = true
 [user]
 may_disconnect = false
 
@@ -98,6 +98,7 @@ fn every_key_means_what_it_says() {
     );
     assert_eq!(policy.tunnel.mtu, 1380);
     assert_eq!(policy.tunnel.keepalive, Some(Duration::from_secs(25)));
+    assert!(policy.tunnel.respond);
     assert!(!policy.user.may_disconnect);
     assert_eq!(policy.timing.settle_quiet, Duration::from_millis(100));
     assert_eq!(policy.timing.retry_limit, Duration::from_secs(120));
@@ -117,6 +118,10 @@ fn the_examples_of_the_documentation_are_right() {
     let policy = parse(policy).expect("the policy is right");
     assert_eq!(policy.tunnel.mtu, 1420);
     assert_eq!(policy.tunnel.keepalive, None);
+    assert!(
+        !policy.tunnel.respond,
+        "a held key does not respond unless told to"
+    );
     assert!(policy.user.may_disconnect);
     assert_eq!(policy.timing, Timing::default());
     let device = DeviceBinding::parse(Source {

@@ -402,6 +402,7 @@ fn policy_shows_what_is_in_force() {
         ],
         mtu: 1420,
         keepalive_s: Some(25),
+        respond: false,
         may_disconnect: true,
     };
     assert_eq!(
@@ -414,6 +415,7 @@ fn policy_shows_what_is_in_force() {
                        library (10.20.1.53:8443)
   MTU                  1420
   Keepalive            25 seconds
+  Gateway may call     no
   User may disconnect  yes
 "
     );

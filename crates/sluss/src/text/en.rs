@@ -249,6 +249,7 @@ impl Text for English {
             Label::Beacons => "Beacons",
             Label::Mtu => "MTU",
             Label::Keepalive => "Keepalive",
+            Label::Respond => "Gateway may call",
             Label::MayDisconnect => "User may disconnect",
         }
     }

@@ -255,6 +255,7 @@ impl Text for Swedish {
             Label::Beacons => "Fyrar",
             Label::Mtu => "MTU",
             Label::Keepalive => "Livstecken",
+            Label::Respond => "Andra änden får ringa upp",
             Label::MayDisconnect => "Användaren får koppla ner",
         }
     }

@@ -613,6 +613,7 @@ fn policy() -> PolicyReport {
         beacons: Vec::new(),
         mtu: 1420,
         keepalive_s: None,
+        respond: false,
         may_disconnect: false,
     }
 }

@@ -125,6 +125,7 @@ impl Engine {
                 .tunnel
                 .keepalive
                 .map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
+            respond: policy.tunnel.respond,
             may_disconnect: policy.user.may_disconnect,
         }
     }
