@@ -242,9 +242,9 @@ fn locking_is_believed_only_when_seen() {
     );
 }
 
-/// A card that is right up to a point and then answers noise, a truncated answer, or one bit flipped.
+/// A card that is right up to a point and then answers noise, a truncated answer, one bit flipped, far too much, or for ever.
 #[test]
-fn noise_is_an_error_and_never_a_panic() {
+fn noise_is_an_error_and_neither_panics_nor_grows() {
     let sound: Vec<(Vec<u8>, Vec<u8>)> = [
         AID,
         ("00CA006E00", DESCRIPTION),
@@ -258,7 +258,11 @@ fn noise_is_an_error_and_never_a_panic() {
     println!("seed {seed:#x}");
     let mut noise = Noise(seed);
     let mut refused = 0;
-    for _ in 0..20_000 {
+    let mut before = None;
+    for conversation in 0..20_000 {
+        if conversation == 5_000 {
+            before = resident_pages();
+        }
         let mut card = |command: &[u8]| {
             let answer = sound
                 .iter()
@@ -278,6 +282,22 @@ fn noise_is_an_error_and_never_a_panic() {
         refused > 10_000,
         "only {refused} were noticed: the noise is too quiet to show anything"
     );
+    if let (Some(before), Some(after)) = (before, resident_pages()) {
+        assert!(
+            after < before + 1_024,
+            "grew from {before} to {after} pages"
+        );
+    }
+}
+
+/// The process's memory in pages (proc(5), statm), where the host tells it.
+fn resident_pages() -> Option<u64> {
+    std::fs::read_to_string("/proc/self/statm")
+        .ok()?
+        .split(' ')
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// xorshift64*: repeatable, and enough to spoil answers with.
@@ -292,7 +312,7 @@ impl Noise {
     }
 
     fn spoil(&mut self, mut answer: Vec<u8>) -> Vec<u8> {
-        match self.next(8) {
+        match self.next(10) {
             0 => answer.truncate(self.next(answer.len() + 1)),
             1 => {
                 let (at, bit) = (self.next(answer.len()), self.next(8));
@@ -301,6 +321,11 @@ impl Noise {
             2 => answer = (0..self.next(300)).map(|_| self.next(256) as u8).collect(),
             3 => answer
                 .splice(0..0, (0..self.next(40)).map(|_| 0x7F))
+                .for_each(drop),
+            4 => answer = vec![0x5A; 70_000],
+            // "More is to come", whatever is asked next.
+            5 => answer
+                .splice(answer.len().saturating_sub(2).., [0x61, 0])
                 .for_each(drop),
             _ => {}
         }
