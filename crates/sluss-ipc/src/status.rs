@@ -272,6 +272,8 @@ pub enum DeadlineReason {
     NetworkSettled,
     /// The probe is given up.
     ProbeOverdue,
+    /// No beacon proved itself a moment ago: they are asked once more.
+    ProbeAgain,
     /// The sleep that was announced has not come.
     SleepOverdue,
     /// The card's answer to the PIN is given up.

@@ -14,6 +14,9 @@ use crate::{
 
 /// What the probe worker has beyond its own deadline before it is given up.
 const PROBE_GRACE: Duration = Duration::from_millis(500);
+/// From a verdict for want of proof to the question that may correct it. A switch port that has just come up can
+/// swallow the first ARP request, and Linux sends the next one a second later, when the probe is over.
+pub(crate) const PROBE_AGAIN: Duration = Duration::from_secs(5);
 const TUNNEL_START: Duration = Duration::from_secs(10);
 const TUNNEL_STOP: Duration = Duration::from_secs(5);
 const HOST_APPLY: Duration = Duration::from_secs(5);
@@ -34,7 +37,10 @@ impl State {
             Location::Probing { deadline, .. } => {
                 Some((*deadline + PROBE_GRACE, DeadlineReason::ProbeOverdue))
             }
-            Location::Offline | Location::Inside(_) | Location::Outside { .. } => None,
+            Location::Outside { again_at, .. } => {
+                again_at.map(|again_at| (again_at, DeadlineReason::ProbeAgain))
+            }
+            Location::Offline | Location::Inside(_) => None,
         };
         let key = match &self.key {
             Key::Verifying { deadline, .. } => Some((*deadline, DeadlineReason::PinCheckOverdue)),
@@ -92,6 +98,10 @@ impl State {
             Location::Probing { deadline, .. } if *deadline + PROBE_GRACE <= now => {
                 self.arrive_outside(OutsideReason::ProbeOverdue, now);
             }
+            Location::Outside {
+                again_at: Some(again_at),
+                ..
+            } if *again_at <= now => self.probe(policy, Confirmation::First, now),
             Location::Offline
             | Location::Asleep { .. }
             | Location::Settling { .. }
@@ -101,7 +111,7 @@ impl State {
         }
     }
 
-    /// Wants the beacons asked, if there are any.
+    /// Wants the beacons asked, if there are any. Until they have answered, who is outside stays so.
     pub(crate) fn probe(&mut self, policy: &Policy, confirmation: Confirmation, now: Time) {
         if policy.beacons.is_empty() {
             self.evidence.clear();
@@ -112,6 +122,7 @@ impl State {
                 op: self.op(),
                 deadline,
                 confirmation,
+                outside_since: self.location.outside_since(),
             };
         }
     }

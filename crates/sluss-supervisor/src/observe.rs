@@ -4,7 +4,7 @@
 
 use sluss_policy::Policy;
 
-use crate::decide::{HOST_RETRY, PIN_CHECK, SLEEP};
+use crate::decide::{HOST_RETRY, PIN_CHECK, PROBE_AGAIN, SLEEP};
 use crate::link::next_hops;
 use crate::{
     Action, Card, Confirmation, Event, Evidence, Host, Insertion, Intent, Key, Link, LinkId,
@@ -165,7 +165,26 @@ impl State {
     }
 
     pub(crate) fn arrive_outside(&mut self, why: OutsideReason, now: Time) {
-        self.location = Location::Outside { why, since: now };
+        if let Some(since) = self.location.outside_since() {
+            // Asked once more, and still outside: nothing is new.
+            self.location = Location::Outside {
+                why,
+                since,
+                again_at: None,
+            };
+            return;
+        }
+        let again_at = match why {
+            OutsideReason::NoBeacon => None,
+            OutsideReason::NoProof | OutsideReason::NotConfirmed | OutsideReason::ProbeOverdue => {
+                Some(now + PROBE_AGAIN)
+            }
+        };
+        self.location = Location::Outside {
+            why,
+            since: now,
+            again_at,
+        };
         self.forget_failures();
         if let Tunnel::Up { refresh, .. } = &mut self.tunnel {
             *refresh = true;

@@ -57,15 +57,20 @@ pub enum Location {
         held: Option<Verified>,
     },
     /// The probe worker is asked.
+    ///
+    /// `outside_since`: the laptop counts as outside, and what is up stays so while that is asked once more.
     Probing {
         op: Op,
         deadline: Time,
         confirmation: Confirmation,
+        outside_since: Option<Time>,
     },
     Inside(Verified),
+    /// `again_at`: a fresh verdict for want of proof may be false, as when the first packet was lost.
     Outside {
         why: OutsideReason,
         since: Time,
+        again_at: Option<Time>,
     },
 }
 
@@ -335,6 +340,15 @@ impl Location {
             | Self::Offline
             | Self::Asleep { .. }
             | Self::Outside { .. } => None,
+        }
+    }
+
+    /// Since when the laptop counts as outside, even while that is asked once more.
+    pub fn outside_since(&self) -> Option<Time> {
+        match self {
+            Self::Outside { since, .. } => Some(*since),
+            Self::Probing { outside_since, .. } => *outside_since,
+            Self::Offline | Self::Asleep { .. } | Self::Settling { .. } | Self::Inside(_) => None,
         }
     }
 }

@@ -10,7 +10,8 @@ use sluss_policy::{Policy, Source};
 
 use crate::{
     Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link,
-    LinkId, Location, LossReason, Op, Outcome, PinCheck, Session, State, Time, Tunnel, step,
+    LinkId, Location, LossReason, Op, Outcome, OutsideReason, PinCheck, Session, State, Time,
+    Tunnel, step,
 };
 
 const POLICY: &str = r#"
@@ -88,6 +89,32 @@ fn check_turn(
         context()
     );
     assert!(!exists || !inside, "a tunnel inside: {}", context());
+
+    if let Location::Outside {
+        why,
+        since,
+        again_at,
+    } = after.location
+        && !matches!(before.location, Location::Outside { .. })
+    {
+        match before.location.outside_since() {
+            Some(earlier) => {
+                assert_eq!(again_at, None, "asks for ever: {}", context());
+                assert_eq!(since, earlier, "outside anew: {}", context());
+                assert!(
+                    !actions.contains(&Action::RefreshTunnel) || refresh_due(before),
+                    "no news for the gateway: {}",
+                    context()
+                );
+            }
+            None => assert_eq!(
+                again_at.is_some(),
+                why != OutsideReason::NoBeacon,
+                "a first verdict for want of proof is asked about once more: {}",
+                context()
+            ),
+        }
+    }
 
     for action in actions {
         match action {
@@ -168,11 +195,21 @@ fn check_turn(
     );
 }
 
+fn refresh_due(state: &State) -> bool {
+    matches!(state.tunnel, Tunnel::Up { refresh: true, .. })
+}
+
 /// Whether something is under way that nobody promised to finish.
 fn waits(state: &State) -> bool {
     matches!(
         state.location,
-        Location::Settling { .. } | Location::Probing { .. } | Location::Asleep { .. }
+        Location::Settling { .. }
+            | Location::Probing { .. }
+            | Location::Asleep { .. }
+            | Location::Outside {
+                again_at: Some(_),
+                ..
+            }
     ) || matches!(state.key, Key::Verifying { .. })
         || matches!(
             state.tunnel,
@@ -447,15 +484,24 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
             op,
             deadline,
             confirmation,
+            outside_since,
         } => {
             number(&mut op.0);
             time(deadline);
+            *outside_since = outside_since.map(|_| never);
             if let Confirmation::Held(held) = confirmation {
                 held.since = never;
             }
         }
         Location::Inside(verified) => verified.since = never,
-        Location::Outside { since, .. } => *since = never,
+        Location::Outside {
+            since, again_at, ..
+        } => {
+            *since = never;
+            if let Some(again_at) = again_at {
+                time(again_at);
+            }
+        }
     }
     if let Some(card) = state.key.card_mut() {
         number(&mut card.insertion.0);

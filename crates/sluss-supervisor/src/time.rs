@@ -43,6 +43,8 @@ pub enum DeadlineReason {
     NetworkSettled,
     /// The probe worker should have answered.
     ProbeOverdue,
+    /// The laptop has just come to count as outside for want of proof: the beacons are asked once more.
+    ProbeAgain,
     /// Sleep was announced and did not come, or it ended unannounced.
     SleepOverdue,
     /// The card should have answered to the PIN.

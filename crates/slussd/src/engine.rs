@@ -321,7 +321,7 @@ impl Engine {
             // The user still wants in: WireGuard would wait for the next packet, and a person sees a dead tunnel. Without
             // a network or the key it would be in vain; when they are back, the supervisor has it tried again.
             Event::GaveUp { .. } => {
-                let hopeful = matches!(self.state.location, sup::Location::Outside { .. })
+                let hopeful = self.state.location.outside_since().is_some()
                     && matches!(self.state.key, sup::Key::Unlocked(_));
                 effects.extend(hopeful.then_some(Effect::Tunnel(TunnelOrder::Kick)));
             }

@@ -598,6 +598,26 @@ fn a_silent_gateway_is_named_and_tried_for_ever() {
 }
 
 #[test]
+fn a_silent_gateway_is_tried_on_while_the_beacons_are_asked_once_more() {
+    let mut laptop = Laptop::connected();
+    let (_, peer) = device();
+    let due = laptop
+        .engine
+        .deadline()
+        .expect("the verdict is a fresh one");
+    assert_eq!(due.reason, sup::DeadlineReason::ProbeAgain);
+    laptop.now = due.at.as_duration();
+    let asked = laptop.engine.handle(Input::Tick, due.at);
+    assert!(
+        matches!(asked[..], [Effect::Probe { .. }]),
+        "its answer is still to come"
+    );
+    laptop.orders.clear();
+    laptop.peer(sluss_wg::Event::GaveUp { peer });
+    assert!(matches!(laptop.orders[..], [TunnelOrder::Kick]));
+}
+
+#[test]
 fn nobody_calls_a_gateway_in_vain() {
     let (_, peer) = device();
     let mut laptop = Laptop::connected();

@@ -30,6 +30,16 @@ pub(crate) enum Place {
     Outside,
 }
 
+/// Whether the verdict of being outside is still to be asked about. Each is so once, five seconds after it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Again {
+    #[default]
+    No,
+    At(Time),
+    /// The second verdict is awaited.
+    Asked,
+}
+
 /// What was last asked of the tunnel worker and is not over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Asked {
@@ -45,6 +55,9 @@ pub(crate) struct Judge {
     /// A usable card is in: does it answer without a PIN?
     pub(crate) unlocked: Option<bool>,
     pub(crate) stopped: bool,
+    again: Again,
+    /// The gateway is to be told of a new place, or the card can make the handshake that waits for it.
+    news: bool,
     usable: Vec<Link>,
     tunnel: Asked,
     host: Option<(Op, HostMode)>,
@@ -65,7 +78,7 @@ impl Judge {
             Event::ProbeFinished { op, evidence } => {
                 if self.probe.is_some_and(|(probe, _)| probe == *op) {
                     self.probe = None;
-                    self.probed(evidence);
+                    self.probed(evidence, sight.now);
                 }
             }
 
@@ -85,6 +98,7 @@ impl Judge {
                 if self.check.is_some_and(|(waited_for, _)| waited_for == *op) {
                     self.check = None;
                     self.unlocked = Some(*check == PinCheck::Accepted);
+                    self.news |= *check == PinCheck::Accepted;
                 }
             }
             Event::PinDeclined { op } => self.prompt = self.prompt.filter(|prompt| prompt != op),
@@ -115,7 +129,7 @@ impl Judge {
             .probe
             .is_some_and(|(_, given_up)| given_up <= sight.now)
         {
-            self.place = Place::Outside;
+            self.outside(sight.now);
         }
         if self
             .check
@@ -151,12 +165,25 @@ impl Judge {
     /// Nor will the probe that is under way tell.
     fn nothing_is_known(&mut self) {
         self.place = Place::Unknown;
+        self.again = Again::No;
         if let Some((_, given_up)) = &mut self.probe {
             *given_up = Time::since_boot(Duration::MAX);
         }
     }
 
-    fn probed(&mut self, evidence: &[Evidence]) {
+    /// A first verdict is asked about once more. A second one is no news.
+    fn outside(&mut self, now: Time) {
+        self.place = Place::Outside;
+        self.again = match self.again {
+            Again::Asked => Again::No,
+            Again::No | Again::At(_) => {
+                self.news = true;
+                Again::At(now + Duration::from_secs(5))
+            }
+        };
+    }
+
+    fn probed(&mut self, evidence: &[Evidence], now: Time) {
         let proved: Vec<LinkId> = evidence
             .iter()
             .filter(|evidence| evidence.outcome == Outcome::Proved)
@@ -168,12 +195,15 @@ impl Judge {
             Place::Inside(verified) => proved.iter().find(|id| **id == verified.id).and_then(facts),
             Place::Unknown | Place::Outside => None,
         };
-        self.place = match (inside, &self.place) {
-            (Some(link), _) => Place::Inside(link),
-            (None, Place::Once(_)) => Place::Outside,
-            (None, _) if proved.is_empty() => Place::Outside,
-            (None, _) => Place::Once(proved),
-        };
+        match (inside, &self.place) {
+            (Some(link), _) => {
+                self.place = Place::Inside(link);
+                self.again = Again::No;
+            }
+            (None, Place::Once(_)) => self.outside(now),
+            (None, _) if proved.is_empty() => self.outside(now),
+            (None, _) => self.place = Place::Once(proved),
+        }
     }
 
     fn card_changed(&mut self, unlocked: Option<bool>) {
@@ -194,6 +224,14 @@ impl Judge {
                 assert_eq!(self.probe, None, "probed while a probe is under way");
                 assert_eq!(*links, self.usable, "probed other links than there are");
                 self.probe = Some((*op, *deadline + Duration::from_millis(500)));
+                if self.place == Place::Outside {
+                    assert_eq!(
+                        self.again,
+                        Again::At(sight.now),
+                        "a verdict is asked about once, and then"
+                    );
+                    self.again = Again::Asked;
+                }
             }
             Action::CancelProbe { op } => {
                 assert_eq!(
@@ -207,11 +245,7 @@ impl Judge {
                 self.fresh(*op);
                 assert_eq!(self.prompt, None, "prompted twice");
                 assert_eq!(self.unlocked, Some(false), "prompted without need");
-                assert_eq!(
-                    self.place,
-                    Place::Outside,
-                    "prompted where no tunnel is wanted"
-                );
+                assert!(self.surely_outside(), "prompted where no tunnel is wanted");
                 assert!(!self.stopped, "prompted although the user said down");
                 self.prompt = Some(*op);
             }
@@ -233,9 +267,8 @@ impl Judge {
             Action::StartTunnel { op } => {
                 self.fresh(*op);
                 assert_eq!(self.unlocked, Some(true), "started without an unlocked key");
-                assert_eq!(
-                    self.place,
-                    Place::Outside,
+                assert!(
+                    self.surely_outside(),
                     "started without a verdict of being outside"
                 );
                 assert!(!self.stopped, "started although the user said down");
@@ -253,6 +286,7 @@ impl Judge {
                 assert!(sight.host_idle, "started while the host changes");
                 self.tunnel = Asked::Start(*op);
                 self.secrets = true;
+                self.news = false;
             }
             Action::StopTunnel { op } => {
                 self.fresh(*op);
@@ -264,7 +298,9 @@ impl Judge {
                     matches!(self.tunnel, Asked::Start(_)),
                     "refreshed what is not there"
                 );
-                assert_eq!(self.place, Place::Outside, "refreshed before the verdict");
+                assert!(self.surely_outside(), "refreshed before the verdict");
+                assert!(self.news, "refreshed without any news");
+                self.news = false;
             }
             Action::ApplyHost { op, mode } => {
                 self.fresh(*op);
@@ -273,8 +309,16 @@ impl Judge {
         }
     }
 
+    /// Whether the verdict is there, and nobody is just asking whether it stands.
+    fn surely_outside(&self) -> bool {
+        self.place == Place::Outside && self.again != Again::Asked
+    }
+
     /// What must hold whenever the supervisor has spoken, whatever came before.
-    pub(crate) fn conclude(&self, event: &Event, actions: &[Action], state: &State) {
+    pub(crate) fn conclude(&self, event: &Event, actions: &[Action], state: &State, now: Time) {
+        if let Again::At(at) = self.again {
+            assert!(at > now, "not asked again after {event:?}");
+        }
         let up = matches!(self.tunnel, Asked::Start(_));
         assert!(
             !up || self.unlocked.is_some(),
@@ -344,8 +388,13 @@ impl Judge {
                 }
             }
             Place::Outside => {
-                assert!(
+                assert_eq!(
                     matches!(state.location, Location::Outside { .. }),
+                    self.surely_outside(),
+                    "outside misreported after {event:?}: {state:?}"
+                );
+                assert!(
+                    state.location.outside_since().is_some(),
                     "not outside after {event:?}: {state:?}"
                 );
             }
@@ -394,6 +443,7 @@ impl Judge {
             "at rest with the wrong routes: {self:?}"
         );
         assert_eq!(self.probe, None, "at rest with a probe under way");
+        assert_eq!(self.again, Again::No, "at rest before it is asked again");
         assert!(
             !matches!(self.place, Place::Once(_)),
             "at rest before the verdict"

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sluss_supervisor::{
-    CardFault, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck, Tunnel, step,
+    CardFault, Confirmation, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck, Tunnel,
+    step,
 };
 
 use crate::judge::{Place, Sight};
@@ -220,6 +221,9 @@ struct Met {
     held: u32,
     overdue: u32,
     not_confirmed: u32,
+    asked_again: u32,
+    asked_again_while_up: u32,
+    corrected: u32,
     asleep: u32,
     declined: u32,
     withdrawn: u32,
@@ -263,6 +267,17 @@ impl Met {
             count(&mut self.overdue, why == OutsideReason::ProbeOverdue);
             count(&mut self.not_confirmed, why == OutsideReason::NotConfirmed);
         }
+        if let Location::Probing {
+            outside_since: Some(_),
+            confirmation,
+            ..
+        } = &state.location
+        {
+            count(&mut self.asked_again, true);
+            count(&mut self.asked_again_while_up, up);
+            let proved = matches!(confirmation, Confirmation::Second { .. });
+            count(&mut self.corrected, proved);
+        }
         count(
             &mut self.declined,
             matches!(state.key, Key::Declined { .. }),
@@ -286,6 +301,9 @@ impl Met {
             held,
             overdue,
             not_confirmed,
+            asked_again,
+            asked_again_while_up,
+            corrected,
             asleep,
             declined,
             withdrawn,
@@ -302,6 +320,9 @@ impl Met {
             held,
             overdue,
             not_confirmed,
+            asked_again,
+            asked_again_while_up,
+            corrected,
             asleep,
             declined,
             withdrawn,

@@ -255,6 +255,156 @@ fn a_probe_that_never_answers_means_outside() {
 }
 
 #[test]
+fn a_first_packet_lost_in_the_office_costs_five_seconds_and_not_the_day() {
+    let mut laptop = Laptop::new();
+    laptop.insert("A");
+    laptop.plug(&[office()]);
+    laptop.pass_settling();
+    laptop.probe(&[]);
+    let verdict = laptop.now;
+    laptop.unlock();
+    laptop.tunnel_starts();
+    laptop.host();
+
+    laptop.pass_doubt();
+    assert_eq!(laptop.now, verdict + Duration::from_secs(5));
+    let proved = laptop.probe(&[1]);
+    assert!(
+        matches!(proved[..], [Action::Probe { .. }]),
+        "one success is not enough: {proved:?}"
+    );
+    let confirmed = laptop.probe(&[1]);
+    assert!(
+        matches!(
+            confirmed[..],
+            [
+                Action::StopTunnel { .. },
+                Action::ApplyHost {
+                    mode: HostMode::Closed,
+                    ..
+                }
+            ]
+        ),
+        "{confirmed:?}"
+    );
+    laptop.host();
+    laptop.tunnel_stops();
+    assert_eq!(
+        laptop.host(),
+        HostMode::Inside {
+            link: office().link
+        }
+    );
+    assert_eq!(laptop.state.deadline(), None, "an idle laptop stays idle");
+}
+
+#[test]
+fn at_home_the_question_is_asked_once_more_and_nothing_is_seen_of_it() {
+    let failures: [fn(&mut Laptop) -> Vec<Action>; 3] = [
+        |laptop| laptop.probe(&[]),
+        |laptop| {
+            laptop.probe(&[2]);
+            laptop.probe(&[])
+        },
+        |laptop| laptop.pass_deadline(DeadlineReason::ProbeOverdue),
+    ];
+    for first in failures {
+        for second in failures {
+            let mut laptop = Laptop::new();
+            laptop.insert("A");
+            laptop.plug(&[home()]);
+            laptop.pass_settling();
+            let prompted = first(&mut laptop);
+            assert!(
+                matches!(prompted[..], [.., Action::AskPin { .. }]),
+                "{prompted:?}"
+            );
+            let since = laptop.state.location.outside_since();
+            assert_eq!(since, Some(laptop.now));
+
+            laptop.pass_doubt();
+            let still = second(&mut laptop);
+            assert!(
+                !still
+                    .iter()
+                    .any(|action| !matches!(action, Action::CancelProbe { .. })),
+                "the prompt stays as it is: {still:?}"
+            );
+            assert!(matches!(laptop.state.location, Location::Outside { .. }));
+            assert_eq!(laptop.state.location.outside_since(), since);
+            assert_eq!(laptop.state.deadline(), None, "and that is all");
+
+            laptop.tell(Event::Suspending);
+            laptop.tell(Event::Resumed);
+            laptop.pass_settling();
+            first(&mut laptop);
+            laptop.pass_doubt();
+        }
+    }
+}
+
+#[test]
+fn the_second_answer_is_what_why_tells() {
+    let mut laptop = Laptop::new();
+    laptop.plug(&[home()]);
+    laptop.pass_settling();
+    laptop.pass_deadline(DeadlineReason::ProbeOverdue);
+    laptop.pass_doubt();
+    laptop.probe(&[]);
+    assert!(matches!(
+        laptop.state.location,
+        Location::Outside {
+            why: OutsideReason::NoProof,
+            ..
+        }
+    ));
+    assert_eq!(laptop.state.evidence[0].at, laptop.now);
+}
+
+#[test]
+fn while_it_is_asked_again_a_tunnel_stays_and_none_starts() {
+    let mut laptop = Laptop::new();
+    laptop.insert("A");
+    laptop.plug(&[home()]);
+    laptop.pass_settling();
+    laptop.probe(&[]);
+    laptop.pass_doubt();
+    assert_eq!(laptop.unlock(), [], "not before the verdict stays");
+    let verdict = laptop.probe(&[]);
+    assert!(
+        matches!(verdict[..], [Action::StartTunnel { .. }]),
+        "{verdict:?}"
+    );
+
+    let mut laptop = Laptop::connected_at_home();
+    laptop.plug(&[guest()]);
+    laptop.pass_settling();
+    assert_eq!(laptop.probe(&[]), [Action::RefreshTunnel]);
+    laptop.pass_doubt();
+    assert_eq!(laptop.probe(&[]), [], "the gateway knows already");
+    assert!(matches!(laptop.state.tunnel, Tunnel::Up { .. }));
+}
+
+#[test]
+fn asking_again_does_not_hurry_a_tunnel_that_keeps_failing() {
+    let mut laptop = Laptop::new();
+    laptop.insert("A");
+    laptop.plug(&[home()]);
+    laptop.pass_settling();
+    laptop.probe(&[]);
+    laptop.unlock();
+    laptop.tunnel_fails();
+    laptop.pass_deadline(DeadlineReason::TunnelRetry);
+    laptop.tunnel_fails();
+    laptop.pass_deadline(DeadlineReason::TunnelRetry);
+    laptop.tunnel_fails();
+    let retry = laptop.now + Duration::from_secs(4);
+    laptop.pass_doubt();
+    assert_eq!(laptop.probe(&[]), [], "it waits its time");
+    assert_eq!(laptop.deadline(DeadlineReason::TunnelRetry), retry);
+}
+
+#[test]
 fn without_a_beacon_in_the_policy_everywhere_is_outside_at_once() {
     let mut laptop = Laptop::new();
     laptop.policy.beacons.clear();
@@ -268,6 +418,7 @@ fn without_a_beacon_in_the_policy_everywhere_is_outside_at_once() {
             ..
         }
     ));
+    assert_eq!(laptop.state.deadline(), None, "nor any later");
 }
 
 #[test]
@@ -510,13 +661,7 @@ fn a_tunnel_that_fails_is_tried_again_after_1_2_and_4_seconds_and_at_most_every_
     laptop.insert("A");
     laptop.unlock();
     for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-        let Tunnel::Starting { op, .. } = laptop.state.tunnel else {
-            panic!("{:?}", laptop.state.tunnel)
-        };
-        laptop.tell(Event::TunnelStartFailed {
-            op,
-            why: LossReason::Socket,
-        });
+        laptop.tunnel_fails();
         let at = laptop.deadline(DeadlineReason::TunnelRetry);
         assert_eq!(at.since(laptop.now), Duration::from_secs(pause));
         laptop.pass_deadline(DeadlineReason::TunnelRetry);
@@ -657,10 +802,13 @@ impl Laptop {
         laptop
     }
 
+    /// At home for a while.
     fn outside() -> Self {
         let mut laptop = Self::new();
         laptop.plug(&[home()]);
         laptop.pass_settling();
+        laptop.probe(&[]);
+        laptop.pass_doubt();
         laptop.probe(&[]);
         laptop
     }
@@ -748,6 +896,16 @@ impl Laptop {
         self.tell(Event::TunnelStarted { op })
     }
 
+    fn tunnel_fails(&mut self) -> Vec<Action> {
+        let Tunnel::Starting { op, .. } = self.state.tunnel else {
+            panic!("{:?}", self.state.tunnel)
+        };
+        self.tell(Event::TunnelStartFailed {
+            op,
+            why: LossReason::Socket,
+        })
+    }
+
     fn tunnel_stops(&mut self) -> Vec<Action> {
         let Tunnel::Stopping { op, .. } = self.state.tunnel else {
             panic!("{:?}", self.state.tunnel)
@@ -785,6 +943,19 @@ impl Laptop {
     fn pass_settling(&mut self) {
         let settled = self.pass_deadline(DeadlineReason::NetworkSettled);
         assert!(matches!(settled[..], [Action::Probe { .. }]), "{settled:?}");
+    }
+
+    /// The beacons are asked whether the laptop is really outside, and nothing else changes.
+    fn pass_doubt(&mut self) {
+        let State {
+            key, tunnel, host, ..
+        } = self.state.clone();
+        let asked = self.pass_deadline(DeadlineReason::ProbeAgain);
+        assert!(matches!(asked[..], [Action::Probe { .. }]), "{asked:?}");
+        assert_eq!(
+            (&key, &tunnel, &host),
+            (&self.state.key, &self.state.tunnel, &self.state.host)
+        );
     }
 }
 

@@ -171,7 +171,7 @@ impl World {
         for action in &actions {
             self.judge.weigh(action, &sight);
         }
-        self.judge.conclude(&event, &actions, &self.state);
+        self.judge.conclude(&event, &actions, &self.state, self.now);
         for action in actions {
             self.begin(action);
         }

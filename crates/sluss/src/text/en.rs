@@ -157,6 +157,7 @@ impl Text for English {
         let what = match reason {
             DeadlineReason::NetworkSettled => "the search for the internal network begins",
             DeadlineReason::ProbeOverdue => "the search for the internal network is given up",
+            DeadlineReason::ProbeAgain => "the internal network is searched for once more",
             DeadlineReason::SleepOverdue => "the laptop counts as awake",
             DeadlineReason::PinCheckOverdue => "the card's answer to the PIN is given up",
             DeadlineReason::TunnelStartOverdue => "the tunnel's start is given up",

@@ -167,6 +167,7 @@ impl Text for Swedish {
         let what = match reason {
             DeadlineReason::NetworkSettled => "börjar sökningen efter det interna nätet",
             DeadlineReason::ProbeOverdue => "avbryts sökningen efter det interna nätet",
+            DeadlineReason::ProbeAgain => "söks det interna nätet en gång till",
             DeadlineReason::SleepOverdue => "räknas datorn som vaken",
             DeadlineReason::PinCheckOverdue => "väntar ingen längre på kortets svar om PIN-koden",
             DeadlineReason::TunnelStartOverdue => "ges tunnelns start upp",

@@ -353,6 +353,7 @@ fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
     match reason {
         sup::DeadlineReason::NetworkSettled => ipc::DeadlineReason::NetworkSettled,
         sup::DeadlineReason::ProbeOverdue => ipc::DeadlineReason::ProbeOverdue,
+        sup::DeadlineReason::ProbeAgain => ipc::DeadlineReason::ProbeAgain,
         sup::DeadlineReason::SleepOverdue => ipc::DeadlineReason::SleepOverdue,
         sup::DeadlineReason::PinCheckOverdue => ipc::DeadlineReason::PinCheckOverdue,
         sup::DeadlineReason::TunnelStartOverdue => ipc::DeadlineReason::TunnelStartOverdue,
