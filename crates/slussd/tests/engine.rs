@@ -680,3 +680,14 @@ fn a_lost_rekey_is_no_lost_tunnel() {
     laptop.now += Duration::from_secs(40);
     assert_eq!(laptop.status().tunnel, Tunnel::Starting);
 }
+
+#[test]
+fn a_beacon_that_was_missed_in_the_office_is_asked_again_and_the_tunnel_shuts() {
+    let mut laptop = Laptop::connected();
+    laptop.joins("eth0", "10.20.5.7/24", "10.20.5.1");
+    assert!(matches!(laptop.status().location, Location::Outside { .. }));
+    laptop.beacon = true;
+    laptop.waits(Duration::from_secs(5));
+    assert!(matches!(laptop.status().location, Location::Inside { .. }));
+    assert!(laptop.tunnel.is_none());
+}

@@ -28,12 +28,13 @@ impl Engine {
             schema: ipc::SCHEMA,
             location: location(state),
             location_age_ms: match state.location {
-                sup::Location::Inside(sup::Verified { since, .. })
-                | sup::Location::Outside { since, .. } => Some(age(since)),
+                sup::Location::Inside(sup::Verified { since, .. }) => Some(age(since)),
+                sup::Location::Outside { .. } | sup::Location::Probing { .. } => {
+                    state.location.outside_since().map(age)
+                }
                 sup::Location::Offline
                 | sup::Location::Asleep { .. }
-                | sup::Location::Settling { .. }
-                | sup::Location::Probing { .. } => None,
+                | sup::Location::Settling { .. } => None,
             },
             key: self.key(),
             tunnel: tunnel(state, figures),
@@ -180,7 +181,15 @@ fn location(state: &sup::State) -> ipc::Location {
         sup::Location::Offline => ipc::Location::Offline,
         sup::Location::Asleep { .. } => ipc::Location::Asleep,
         sup::Location::Settling { .. } => ipc::Location::Settling,
-        sup::Location::Probing { .. } => ipc::Location::Probing,
+        sup::Location::Probing {
+            outside_since: None,
+            ..
+        } => ipc::Location::Probing,
+        // Nobody need know that it is asked once more.
+        sup::Location::Probing {
+            outside_since: Some(_),
+            ..
+        } => outside(state, ipc::OutsideReason::NoProof),
         sup::Location::Inside(sup::Verified { link, .. }) => ipc::Location::Inside {
             link: Some(link.id.name.clone()),
             beacon: state
@@ -191,20 +200,23 @@ fn location(state: &sup::State) -> ipc::Location {
                 })
                 .map(|evidence| evidence.beacon.clone()),
         },
-        sup::Location::Outside { why, .. } => ipc::Location::Outside {
-            reason: match why {
+        sup::Location::Outside { why, .. } => outside(
+            state,
+            match why {
                 sup::OutsideReason::NoBeacon => ipc::OutsideReason::NoBeacon,
                 sup::OutsideReason::NoProof => ipc::OutsideReason::NoProof,
                 sup::OutsideReason::NotConfirmed => ipc::OutsideReason::NotConfirmed,
                 sup::OutsideReason::ProbeOverdue => ipc::OutsideReason::ProbeOverdue,
             },
-            links: state
-                .links
-                .iter()
-                .filter(|link| link.usable())
-                .map(|link| link.id.name.clone())
-                .collect(),
-        },
+        ),
+    }
+}
+
+fn outside(state: &sup::State, reason: ipc::OutsideReason) -> ipc::Location {
+    let usable = state.links.iter().filter(|link| link.usable());
+    ipc::Location::Outside {
+        reason,
+        links: usable.map(|link| link.id.name.clone()).collect(),
     }
 }
 
@@ -269,10 +281,18 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
     match &state.location {
         sup::Location::Inside(_) => return ipc::DownReason::NotNeeded,
         sup::Location::Offline | sup::Location::Asleep { .. } => return ipc::DownReason::NoNetwork,
-        sup::Location::Settling { .. } | sup::Location::Probing { .. } => {
+        sup::Location::Settling { .. }
+        | sup::Location::Probing {
+            outside_since: None,
+            ..
+        } => {
             return ipc::DownReason::Deciding;
         }
-        sup::Location::Outside { .. } => {}
+        sup::Location::Outside { .. }
+        | sup::Location::Probing {
+            outside_since: Some(_),
+            ..
+        } => {}
     }
     match &state.key {
         sup::Key::Absent | sup::Key::Unusable(_) => return ipc::DownReason::NoCard,
