@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::{cargo, progress, root, target};
 
-/// Gateway and peers from crates.io: package, version, binary.
+/// Gateway and peers, built from the packages that their makers publish: package, version, binary.
 const BORINGTUN: (&str, &str, &str) = ("boringtun-cli", "0.7.1", "boringtun-cli");
 const GOTATUN: (&str, &str, &str) = ("gotatun-cli", "0.10.2", "gotatun");
 
