@@ -282,9 +282,10 @@ fn noise_is_an_error_and_neither_panics_nor_grows() {
         refused > 10_000,
         "only {refused} were noticed: the noise is too quiet to show anything"
     );
+    // Other tests of this process run meanwhile; keeping the answers would take ten times as much.
     if let (Some(before), Some(after)) = (before, resident_pages()) {
         assert!(
-            after < before + 1_024,
+            after < before + 4_096,
             "grew from {before} to {after} pages"
         );
     }
