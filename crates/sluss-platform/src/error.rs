@@ -23,6 +23,14 @@ pub enum Error {
     #[error("there is no interface {0}")]
     NoInterface(String),
 
+    /// A service on the system bus refused, or did not answer.
+    #[error("cannot {doing}: {cause}")]
+    Bus {
+        /// Completes "cannot …".
+        doing: Cow<'static, str>,
+        cause: zbus::Error,
+    },
+
     /// A file that decides what the daemon does could have been written by somebody else.
     #[error("{}: refused: {why}", path.display())]
     Untrusted { path: PathBuf, why: &'static str },

@@ -1,5 +1,6 @@
 //! Linux: netlink for rules, routes and links, nftables for the fence, timerfd for the clock.
 
+mod bus;
 pub mod clock;
 mod fence;
 pub mod files;
@@ -10,9 +11,11 @@ pub mod net;
 mod netlink;
 pub mod process;
 mod routes;
+pub mod secret;
 mod tun;
 mod tun_link;
 mod udp;
+pub mod units;
 mod wait;
 
 pub use host::Host;

@@ -65,8 +65,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             Some(input) = inputs.recv() => input,
             changed = links.changed() => Input::LinksChanged(changed.context("network links cannot be watched")?),
             Some(event) = sessions.recv() => match event {
-                SessionEvent::Suspending => Input::Suspending,
+                SessionEvent::Suspending(delay) => {
+                    daemon.turn(Input::Suspending);
+                    drop(delay);
+                    continue;
+                }
                 SessionEvent::Resumed => Input::Resumed,
+                SessionEvent::ScreenLocked | SessionEvent::UserLeft => continue,
             },
             rang = alarm.rang() => { rang?; Input::Tick }
             Some(incoming) = called.recv() => daemon.admit(incoming),
@@ -226,6 +231,8 @@ impl Daemon {
                     self.monitors.push(Monitor { answer, seen: None });
                 }
             }
+            // It stays among the calls, and so open.
+            Effect::Agent { call: _ } => {}
         }
     }
 
