@@ -13,9 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
 use sluss_ipc::{
-    Call, Card, Client, Decoder, DownReason, Error, Evidence, Gateway, Host, HostMode, Intent, Key,
-    Location, Message, Outcome, OutsideReason, Peer, Pin, Refusal, Request, RequestFault, Response,
-    Role, SCHEMA, Status, Traffic, Tunnel, encode,
+    Algorithm, Call, Card, CardKind, Client, Decoder, DownReason, Error, Evidence, Gateway, Host,
+    HostMode, Intent, Key, KeyMode, Location, Message, Notice, Outcome, OutsideReason, Peer, Pin,
+    Prompt, PromptId, PromptReason, Refusal, Request, RequestFault, Response, Role, SCHEMA, Status,
+    Traffic, Tunnel, encode,
 };
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::has_several_users;
@@ -159,7 +160,7 @@ fn random_and_mutated_frames_harm_nobody() -> Result<()> {
         encode(&Request::Status)?.to_vec(),
         encode(&Request::Monitor)?.to_vec(),
         encode(&Request::Unlock {
-            pin,
+            pin: Some(pin),
             last_try: false,
         })?
         .to_vec(),
@@ -242,8 +243,14 @@ fn who_may_call_what() -> Result<()> {
     if !has_several_users() {
         skip!("needs a second user: root, or subordinate ids");
     }
-    let everybody: &[Call] = &[Call::Status, Call::Monitor];
-    for (user, may) in [(MALLORY, everybody), (ALICE, &Call::ALL), (0, &Call::ALL)] {
+    let everybody = vec![Call::Status, Call::Monitor, Call::Agent];
+    let mut but_root = Call::ALL.to_vec();
+    but_root.retain(|call| *call != Call::HandOver);
+    for (user, may) in [
+        (MALLORY, everybody),
+        (ALICE, but_root),
+        (0, Call::ALL.to_vec()),
+    ] {
         let daemon = Daemon::start()?;
         let said = as_user(user, ASK, &daemon.socket)?.wait_with_output()?;
         ensure!(
@@ -431,7 +438,7 @@ fn a_pin_leaves_nothing_behind() -> Result<()> {
         let pin = Pin::new(PIN.bytes().into()).context("PIN")?;
         ensure!(
             client.call(&Request::Unlock {
-                pin,
+                pin: Some(pin),
                 last_try: false
             })? == Response::Done
         );
@@ -624,9 +631,20 @@ impl Record {
                 monitors.retain(|monitor| !monitor.is_closed());
                 monitors.push(answer);
             }
-            Call::Up | Call::Down | Call::Unlock | Call::Lock | Call::Card | Call::Policy => {
-                answer.send(Response::Done);
+            Call::Agent => {
+                let id = PromptId(7);
+                answer.send(Response::Prompt(prompt(id)));
+                answer.send(Response::Notice(Notice::CardBlocked));
+                answer.send(Response::PromptWithdrawn { id });
             }
+            Call::HandOver => drop(answer.send(Response::HandedOver { wait_ms: None })),
+            Call::Up
+            | Call::Down
+            | Call::Unlock
+            | Call::Lock
+            | Call::Card
+            | Call::Policy
+            | Call::Decline => drop(answer.send(Response::Done)),
         }
     }
 }
@@ -642,6 +660,18 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .worker_threads(1)
         .enable_all()
         .build()?)
+}
+
+fn prompt(id: PromptId) -> Prompt {
+    Prompt {
+        id,
+        serial: "0006:12345678".to_owned(),
+        reader: "ACS ACR39U 00 00".to_owned(),
+        tries_left: Some(1),
+        last_try: true,
+        pin_pad: false,
+        reason: PromptReason::Needed,
+    }
 }
 
 /// At home, connected; every field that can be told is there.
@@ -666,6 +696,9 @@ fn home() -> Status {
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
             serial: "0006:12345678".to_owned(),
+            kind: CardKind::OpenPgp,
+            mode: KeyMode::Held,
+            algorithm: Algorithm::X25519,
             tries_left: Some(3),
         }),
         traffic: Some(Traffic {
@@ -779,12 +812,20 @@ fn ask_everything(socket: &Path) -> Result<()> {
             Call::Up => Request::Up,
             Call::Down => Request::Down,
             Call::Unlock => Request::Unlock {
-                pin: pin()?,
+                pin: Some(pin()?),
                 last_try: true,
             },
             Call::Lock => Request::Lock,
             Call::Card => Request::Card,
             Call::Policy => Request::Policy,
+            Call::Agent => Request::Agent,
+            Call::Decline => Request::Decline {
+                prompt: PromptId(1),
+            },
+            Call::HandOver => Request::HandOver {
+                pin: pin()?,
+                uid: MALLORY,
+            },
         };
         println!("{call:?}: {:?}", Client::connect(socket)?.call(&request)?);
     }

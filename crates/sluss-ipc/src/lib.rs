@@ -1,34 +1,37 @@
 //! The contract between daemon, command and agent: messages, framing, peer credentials.
 //!
 //! One connection carries one [`Request`] at a time; each is answered by one [`Response`], except
-//! [`Request::Monitor`], which is answered by a [`Response::Change`] per change until the client hangs up.
+//! [`Request::Monitor`] and [`Request::Agent`], which are answered until the client hangs up.
 //! A frame is a big-endian `u32` length followed by that many bytes of JSON.
 //!
 //! The daemon never writes a sentence: it sends states, and the command says them in the user's language.
 //! The daemon runs [`server::serve`], which checks each caller's [`Role`] before the call reaches the engine and
-//! redacts what goes back to an observer. The command uses the blocking [`Client`].
+//! redacts what goes back to an observer (feature `server`). Everybody else uses the blocking [`Client`], which needs no
+//! async runtime.
 
+mod agent;
+mod card;
 mod client;
 mod error;
 mod frame;
 mod message;
 mod pin;
 mod role;
+#[cfg(feature = "server")]
 pub mod server;
 mod status;
 
+pub use agent::{Notice, Prompt, PromptId, PromptReason};
+pub use card::{Algorithm, Card, CardFault, CardKind, CardReport, KeyMode, Reader, ReaderCard};
 pub use client::Client;
 pub use error::Error;
 pub use frame::{Decoder, Message, encode};
-pub use message::{
-    Beacon, CardReport, Change, PolicyReport, Reader, ReaderCard, Refusal, Request, RequestFault,
-    Response, What,
-};
+pub use message::{Beacon, Change, PolicyReport, Refusal, Request, RequestFault, Response, What};
 pub use pin::Pin;
 pub use role::{Call, Peer, Role};
 pub use status::{
-    Card, CardFault, Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode,
-    Intent, Key, Location, Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
+    Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode, Intent, Key, Location,
+    Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
 };
 
 /// The number in the `schema` field of everything that is printed as JSON.

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Call, CardFault, Host, Intent, Key, Location, Pin, Role, SCHEMA, Status, Tunnel, Warning, Why,
+    Call, CardFault, CardReport, Host, Intent, Key, Location, Notice, Pin, Prompt, PromptId, Role,
+    SCHEMA, Status, Tunnel, Warning, Why,
 };
 
 /// What a client asks. Without `Debug`: it may hold a PIN.
@@ -28,7 +29,8 @@ pub enum Request {
     Down,
     /// Gives the PIN to the card. Answered when the card has answered.
     Unlock {
-        pin: Pin,
+        /// None: it is typed on the reader's pin pad, now.
+        pin: Option<Pin>,
         /// The user agrees to spend the last try.
         last_try: bool,
     },
@@ -38,6 +40,17 @@ pub enum Request {
     Card,
     /// Answered by [`Response::Policy`].
     Policy,
+    /// Shows the user at the keyboard what the daemon wants to ask and tell. Answered by a [`Response::Prompt`],
+    /// [`Response::PromptWithdrawn`] or [`Response::Notice`] whenever there is one, until the client hangs up.
+    ///
+    /// Any user may wait like this, so that an agent need not ask again and again whether its user is at the keyboard;
+    /// as long as it is not, it is told nothing.
+    Agent,
+    /// The user does not want to give the PIN. Answered by [`Response::Done`] at once, also if the prompt is no longer open.
+    Decline { prompt: PromptId },
+    /// A PIN that the user `uid` has typed at login or to unlock the screen, and that the card has found right. Answered by
+    /// [`Response::HandedOver`] at once, whatever becomes of it.
+    HandOver { pin: Pin, uid: u32 },
 }
 
 impl Request {
@@ -52,6 +65,9 @@ impl Request {
             Self::Lock => Call::Lock,
             Self::Card => Call::Card,
             Self::Policy => Call::Policy,
+            Self::Agent => Call::Agent,
+            Self::Decline { .. } => Call::Decline,
+            Self::HandOver { .. } => Call::HandOver,
         }
     }
 }
@@ -65,6 +81,16 @@ pub enum Response {
     Change(Change),
     Card(CardReport),
     Policy(PolicyReport),
+    Prompt(Prompt),
+    /// The prompt has become pointless: close it.
+    PromptWithdrawn {
+        id: PromptId,
+    },
+    Notice(Notice),
+    HandedOver {
+        /// How long the login may wait for the internal network to be reached, in milliseconds; None: not at all.
+        wait_ms: Option<u64>,
+    },
     Done,
     Refused(Refusal),
 }
@@ -88,6 +114,12 @@ pub enum Refusal {
     },
     /// The card takes no PIN of this length or these characters; no try was spent.
     PinFormat,
+    /// It is the PIN that every such card is delivered with, and the policy wants it changed; no try was spent.
+    FactoryPin,
+    /// The reader has no pin pad.
+    NoPinPad,
+    /// The user cancelled on the pin pad, or let its time pass; no try was spent.
+    PinCancelled,
     /// One try is left, and the user has not agreed to spend it; it was not spent.
     LastTry,
     /// No tries left.
@@ -168,41 +200,6 @@ impl Status {
     }
 }
 
-/// Readers and cards: what `sluss card --json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CardReport {
-    /// The version of this schema.
-    #[schemars(extend("const" = SCHEMA))]
-    pub schema: u32,
-    pub key: Key,
-    /// The readers that hold a card.
-    pub readers: Vec<Reader>,
-}
-
-/// A reader with a card in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Reader {
-    pub name: String,
-    pub card: ReaderCard,
-}
-
-/// The card in a reader.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum ReaderCard {
-    Usable {
-        /// The card's kind in its own field's words, such as "OpenPGP".
-        kind: String,
-        serial: String,
-        /// Base64 of the X25519 public key, as a WireGuard gateway wants it.
-        public_key: String,
-        tries_left: Option<u8>,
-    },
-    Unusable {
-        fault: CardFault,
-    },
-}
-
 /// The policy in force, without its secrets: what `sluss policy show` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicyReport {
@@ -234,26 +231,29 @@ pub struct Beacon {
 }
 
 impl Response {
-    /// What a caller with `role` may see of it.
-    pub fn redact_for(self, role: Role) -> Self {
+    /// What a caller with `role` may see of it; None if that is nothing.
+    pub fn redact_for(self, role: Role) -> Option<Self> {
         if role > Role::Observer {
-            return self;
+            return Some(self);
         }
         match self {
-            Self::Status(status) => Self::Status(status.redact()),
-            Self::Change(change) => Self::Change(change.redact()),
+            Self::Status(status) => Some(Self::Status(status.redact())),
+            Self::Change(change) => Some(Self::Change(change.redact())),
             // An observer's call for these is refused; should one slip through, so is its answer.
-            Self::Why(_) => Self::Refused(Refusal::NotAllowed {
-                needs: Call::Why.needs(),
-            }),
-            Self::Card(_) => Self::Refused(Refusal::NotAllowed {
-                needs: Call::Card.needs(),
-            }),
-            Self::Policy(_) => Self::Refused(Refusal::NotAllowed {
-                needs: Call::Policy.needs(),
-            }),
-            Self::Done | Self::Refused(_) => self,
+            Self::Why(_) => Some(Self::not_allowed(Call::Why)),
+            Self::Card(_) => Some(Self::not_allowed(Call::Card)),
+            Self::Policy(_) => Some(Self::not_allowed(Call::Policy)),
+            Self::HandedOver { .. } => Some(Self::not_allowed(Call::HandOver)),
+            // The agent of a user who is not at the keyboard waits.
+            Self::Prompt(_) | Self::Notice(_) => None,
+            Self::PromptWithdrawn { .. } | Self::Done | Self::Refused(_) => Some(self),
         }
+    }
+
+    fn not_allowed(call: Call) -> Self {
+        Self::Refused(Refusal::NotAllowed {
+            needs: call.needs(),
+        })
     }
 }
 

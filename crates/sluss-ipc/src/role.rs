@@ -49,10 +49,13 @@ pub enum Call {
     Lock,
     Card,
     Policy,
+    Agent,
+    Decline,
+    HandOver,
 }
 
 impl Call {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Status,
         Self::Why,
         Self::Monitor,
@@ -62,6 +65,9 @@ impl Call {
         Self::Lock,
         Self::Card,
         Self::Policy,
+        Self::Agent,
+        Self::Decline,
+        Self::HandOver,
     ];
 
     /// The table of who may call what. An observer's answers are redacted.
@@ -76,6 +82,15 @@ impl Call {
             Self::Lock => Role::Operator,
             Self::Card => Role::Operator,
             Self::Policy => Role::Operator,
+            // To wait; told is only the user at the keyboard.
+            Self::Agent => Role::Observer,
+            Self::Decline => Role::Operator,
+            Self::HandOver => Role::Admin,
         }
+    }
+
+    /// Whether it is answered for as long as the client stays.
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Monitor | Self::Agent)
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{Call, Decoder, Error, Peer, Refusal, Request, RequestFault, Response, Role, encode};
+use crate::{Decoder, Error, Peer, Refusal, Request, RequestFault, Response, Role, encode};
 
 /// How many connections one user may hold: enough for a desktop, too few to exhaust the daemon.
 const CONNECTIONS_PER_USER: usize = 16;
@@ -43,7 +43,7 @@ pub struct Incoming {
 }
 
 /// The way back to one caller. Dropping it ends the answer; the connection stays open for the next call, unless the
-/// answer was a monitor's, or there was none at all.
+/// answer was a stream, or there was none at all.
 pub struct Answer {
     peer: Peer,
     roles: Roles,
@@ -54,8 +54,19 @@ impl Answer {
     /// Sends `response`, redacted for the role that the caller has now. Never blocks. False if the caller has gone, or reads so
     /// slowly that it is given up: drop the answer then.
     pub fn send(&self, response: Response) -> bool {
-        let role = (self.roles)(self.peer);
-        self.responses.try_send(response.redact_for(role)).is_ok()
+        match response.redact_for(self.role()) {
+            Some(response) => self.responses.try_send(response).is_ok(),
+            None => !self.is_closed(),
+        }
+    }
+
+    /// What the caller is at this moment.
+    pub fn role(&self) -> Role {
+        (self.roles)(self.peer)
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Whether the caller has hung up.
@@ -217,8 +228,8 @@ impl Connection {
             };
             calls.send(incoming).await.map_err(|_| Parting::Lost)?;
             self.forward(answers).await?;
-            if call == Call::Monitor {
-                // Without an end of its own, a monitor ends with the connection.
+            if call.is_stream() {
+                // Without an end of its own, a stream ends with the connection.
                 return Ok(());
             }
         }

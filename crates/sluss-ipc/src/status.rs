@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::SCHEMA;
+use crate::{Card, CardFault, SCHEMA};
 
 /// Everything about the daemon's state: what `sluss status --json` prints.
 ///
@@ -102,24 +102,6 @@ pub enum Key {
     Blocked,
 }
 
-/// Why a card cannot serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CardFault {
-    /// It is not the card that this laptop is bound to.
-    OtherCard,
-    /// It has no key for the tunnel.
-    NoKey,
-    /// It has a kind, or an option, that is not supported.
-    Unsupported,
-    /// It answers what no card should.
-    Nonsense,
-    /// It does not answer.
-    Silent,
-    /// Another program uses it and lets nobody else.
-    InUse,
-}
-
 /// The tunnel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "kebab-case")]
@@ -207,17 +189,6 @@ pub struct Gateway {
     pub endpoint: SocketAddr,
 }
 
-/// The card that serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Card {
-    /// The reader's name, from the reader.
-    pub reader: String,
-    /// The serial number, from the card.
-    pub serial: String,
-    /// How many wrong PINs until it blocks; None if the card does not tell.
-    pub tries_left: Option<u8>,
-}
-
 /// The tunnel in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Traffic {
@@ -278,6 +249,8 @@ pub enum DeadlineReason {
     SleepOverdue,
     /// The card's answer to the PIN is given up.
     PinCheckOverdue,
+    /// The card that was pulled has not come back: the tunnel closes.
+    GraceOver,
     /// The tunnel's start has failed.
     TunnelStartOverdue,
     /// The tunnel is stopped once more.
@@ -298,6 +271,8 @@ pub enum Warning {
     GatewaySilent,
     /// The card did not answer in time, or another program holds it.
     CardSlow,
+    /// The card was pulled, and the tunnel closes unless it comes back in time.
+    CardMissed,
     /// The routes or the firewall could not be set.
     HostNotApplied,
 }

@@ -98,7 +98,7 @@ fn status(
 
 fn monitor(socket: &Path, format: Format, text: &dyn Text) -> Result<Exit> {
     let mut client = Client::connect(socket)?;
-    client.set_patience(None)?;
+    client.set_patience(None);
     let mut response = client.call(&Request::Monitor)?;
     loop {
         let Response::Change(change) = permitted(response)? else {
@@ -162,7 +162,7 @@ fn wait(socket: &Path, limit: Duration, is_so: impl Fn(&Status) -> bool) -> Resu
         if left.is_zero() {
             return Ok(None);
         }
-        monitor.set_patience(Some(left))?;
+        monitor.set_patience(Some(left));
         match monitor.receive() {
             Ok(_) => {}
             Err(Error::Silent) => return Ok(None),
@@ -211,8 +211,12 @@ fn unlock(socket: &Path, mut last_try: bool, text: &dyn Text) -> Result<Exit> {
 /// On a connection of its own: the daemon may have closed another one while the user was thinking.
 fn give(socket: &Path, pin: Pin, last_try: bool) -> Result<()> {
     let mut client = Client::connect(socket)?;
-    client.set_patience(Some(CARD_PATIENCE))?;
-    let Response::Done = permitted(client.call(&Request::Unlock { pin, last_try })?)? else {
+    client.set_patience(Some(CARD_PATIENCE));
+    let unlock = Request::Unlock {
+        pin: Some(pin),
+        last_try,
+    };
+    let Response::Done = permitted(client.call(&unlock)?)? else {
         return strange();
     };
     Ok(())
@@ -237,6 +241,10 @@ fn permitted(response: Response) -> Result<Response> {
         | Response::Change(_)
         | Response::Card(_)
         | Response::Policy(_)
+        | Response::Prompt(_)
+        | Response::PromptWithdrawn { .. }
+        | Response::Notice(_)
+        | Response::HandedOver { .. }
         | Response::Done => Ok(response),
     }
 }

@@ -44,6 +44,9 @@ pub(crate) fn explain(error: &anyhow::Error, text: &dyn Text) -> Exit {
             | Refusal::CardUnusable { .. }
             | Refusal::WrongPin { .. }
             | Refusal::PinFormat
+            | Refusal::FactoryPin
+            | Refusal::NoPinPad
+            | Refusal::PinCancelled
             | Refusal::LastTry
             | Refusal::PinBlocked
             | Refusal::CardFailed

@@ -1,8 +1,8 @@
 //! What the daemon knows, as lines for a person: pure functions from its answers to text.
 
 use sluss_ipc::{
-    Card, CardFault, CardReport, Change, DownReason, Evidence, Gateway, Host, HostMode, Key,
-    Location, PolicyReport, Reader, ReaderCard, Status, Tunnel, Warning, What, Why,
+    Card, CardFault, CardKind, CardReport, Change, DownReason, Evidence, Gateway, Host, HostMode,
+    Key, Location, PolicyReport, Reader, ReaderCard, Status, Tunnel, Warning, What, Why,
 };
 
 use crate::{
@@ -72,6 +72,9 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
     if let Some(Card {
         reader,
         serial,
+        kind: _,
+        mode: _,
+        algorithm: _,
         tries_left,
     }) = &status.card
     {
@@ -155,10 +158,17 @@ pub(crate) fn card(report: &CardReport, text: &dyn Text) -> String {
             ReaderCard::Usable {
                 kind,
                 serial,
+                mode: _,
+                algorithm: _,
+                subject: _,
                 public_key,
                 tries_left,
+                pin_pad: _,
             } => {
-                table.add(Label::Card, &format!("{} {}", plain(kind), plain(serial)));
+                table.add(
+                    Label::Card,
+                    &format!("{} {}", card_kind(*kind), plain(serial)),
+                );
                 table.add(Label::PublicKey, &plain(public_key));
                 table.add_some(Label::Tries, tries_left.map(|tries| tries.to_string()));
                 table.add(Label::Key, &text.key(report.key));
@@ -238,12 +248,25 @@ fn for_key(key: Key) -> Option<Advice> {
             fault: CardFault::OtherCard,
         } => Some(Advice::InsertOtherCard),
         Key::Unusable {
+            fault: CardFault::NotEnrolled,
+        } => Some(Advice::Enroll),
+        Key::Unusable {
             fault:
                 CardFault::NoKey
                 | CardFault::Unsupported
                 | CardFault::Nonsense
                 | CardFault::Silent
-                | CardFault::InUse,
+                | CardFault::InUse
+                | CardFault::NoCertificate
+                | CardFault::SeveralCertificates
+                | CardFault::CertificateUnreadable
+                | CardFault::CertificateExpired
+                | CardFault::CertificateNotYetValid
+                | CardFault::CertificateRevoked
+                | CardFault::CertificateUntrusted
+                | CardFault::CertificateWrongUsage
+                | CardFault::CertificateWrongSubject
+                | CardFault::RevocationUnknown,
         } => None,
         Key::Locked | Key::AwaitingPin | Key::Declined | Key::Withdrawn => Some(Advice::Unlock),
         Key::Blocked => Some(Advice::UnblockCard),
@@ -267,6 +290,15 @@ fn headline(status: &Status, text: &dyn Text, paint: Paint) -> String {
         text.location(&status.location),
         text.key(status.key)
     )
+}
+
+/// As it is called in every language.
+fn card_kind(kind: CardKind) -> &'static str {
+    match kind {
+        CardKind::OpenPgp => "OpenPGP",
+        CardKind::Piv => "PIV",
+        CardKind::Pkcs11 => "PKCS#11",
+    }
 }
 
 fn with_age(what: String, age_ms: Option<u64>, text: &dyn Text) -> String {

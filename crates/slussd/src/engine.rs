@@ -119,6 +119,10 @@ pub enum Effect {
     Monitor {
         call: CallId,
     },
+    /// Answer with what the user is to be asked and told from now on.
+    Agent {
+        call: CallId,
+    },
 }
 
 /// What a running tunnel is asked.

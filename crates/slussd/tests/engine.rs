@@ -172,7 +172,7 @@ impl Laptop {
     fn types(&mut self, pin: &str) -> CallId {
         let pin = Pin::new(Zeroizing::new(pin.as_bytes().to_vec())).expect("a PIN");
         self.calls(Request::Unlock {
-            pin,
+            pin: Some(pin),
             last_try: false,
         })
     }

@@ -1,7 +1,8 @@
 //! Golden sentences: what a person reads in each situation, in both languages.
 
 use sluss_ipc::{
-    Beacon, Deadline, DeadlineReason, Intent, Outcome, OutsideReason, Refusal, SCHEMA, Traffic,
+    Algorithm, Beacon, Deadline, DeadlineReason, Intent, KeyMode, Outcome, OutsideReason, Refusal,
+    SCHEMA, Traffic,
 };
 
 use super::*;
@@ -31,6 +32,9 @@ fn home() -> Status {
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
             serial: "0006:12345678".to_owned(),
+            kind: CardKind::OpenPgp,
+            mode: KeyMode::Held,
+            algorithm: Algorithm::X25519,
             tries_left: Some(3),
         }),
         traffic: Some(Traffic {
@@ -327,8 +331,12 @@ fn card_shows_readers_and_what_is_wrong_in_them() {
             Reader {
                 name: "ACS ACR39U 00 00".to_owned(),
                 card: ReaderCard::Usable {
-                    kind: "OpenPGP".to_owned(),
+                    kind: CardKind::OpenPgp,
                     serial: "0006:12345678".to_owned(),
+                    mode: KeyMode::Held,
+                    algorithm: Algorithm::X25519,
+                    subject: None,
+                    pin_pad: false,
                     public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
                     tries_left: Some(3),
                 },

@@ -1,10 +1,11 @@
 //! What the command says in English.
 
+mod card;
 mod usage;
 
 use sluss_ipc::{
     CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
-    Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
+    Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -106,14 +107,7 @@ impl Text for English {
     }
 
     fn card_fault(&self, fault: CardFault) -> &'static str {
-        match fault {
-            CardFault::OtherCard => "not the card of this laptop",
-            CardFault::NoKey => "no key for the tunnel",
-            CardFault::Unsupported => "of a kind that is not supported",
-            CardFault::Nonsense => "its answers make no sense",
-            CardFault::Silent => "it does not answer",
-            CardFault::InUse => "another program uses it",
-        }
+        card::fault(fault)
     }
 
     fn intent(&self, intent: Intent) -> &'static str {
@@ -160,6 +154,7 @@ impl Text for English {
             DeadlineReason::ProbeAgain => "the internal network is searched for once more",
             DeadlineReason::SleepOverdue => "the laptop counts as awake",
             DeadlineReason::PinCheckOverdue => "the card's answer to the PIN is given up",
+            DeadlineReason::GraceOver => "the tunnel closes unless the card is back",
             DeadlineReason::TunnelStartOverdue => "the tunnel's start is given up",
             DeadlineReason::TunnelStopOverdue => "the tunnel is stopped once more",
             DeadlineReason::TunnelRetry => "the tunnel is tried again",
@@ -199,6 +194,7 @@ impl Text for English {
             Warning::CardSlow => {
                 "The card does not answer in time. Another program may be using it."
             }
+            Warning::CardMissed => "The card was pulled: put it back, or the tunnel closes.",
             Warning::HostNotApplied => "Routes and firewall could not be set.",
         }
     }
@@ -421,46 +417,7 @@ impl Text for English {
     }
 
     fn refusal(&self, refusal: Refusal) -> String {
-        match refusal {
-            Refusal::NotAllowed { needs: Role::Admin } => "Only root may do this.".to_owned(),
-            Refusal::NotAllowed {
-                needs: Role::Operator | Role::Observer,
-            } => "Only the user at the keyboard may do this.".to_owned(),
-            Refusal::ByPolicy => "The policy does not allow this.".to_owned(),
-            Refusal::NoCard => "There is no card to unlock.".to_owned(),
-            Refusal::CardUnusable { fault } => {
-                format!("The card cannot be used: {}.", self.card_fault(fault))
-            }
-            Refusal::WrongPin {
-                tries_left: Some(tries),
-            } => format!("Wrong PIN. {}", self.tries_left(tries)),
-            Refusal::WrongPin { tries_left: None } => "Wrong PIN.".to_owned(),
-            Refusal::PinFormat => {
-                "No PIN of this card looks like that; no try was spent.".to_owned()
-            }
-            Refusal::LastTry => {
-                "One PIN try is left, and it is not spent without your consent (--last-try)."
-                    .to_owned()
-            }
-            Refusal::PinBlocked => {
-                format!("The PIN is blocked. {}", self.advice(&Advice::UnblockCard))
-            }
-            Refusal::CardFailed => "The card failed, or was pulled.".to_owned(),
-            Refusal::CardTimeout => "The card did not answer in time.".to_owned(),
-            Refusal::Busy => "The daemon is busy with another request of this kind.".to_owned(),
-            Refusal::BadRequest { fault } => {
-                let fault = match fault {
-                    RequestFault::Oversized => "it was too long",
-                    RequestFault::Malformed => "its version may be another",
-                    RequestFault::Truncated => "it was cut short",
-                    RequestFault::OutOfTurn => "it came out of turn",
-                };
-                format!("The daemon did not understand the request: {fault}.")
-            }
-            Refusal::TooManyConnections => {
-                "You have too many connections to the daemon.".to_owned()
-            }
-        }
+        card::refusal(self, refusal)
     }
 
     fn no_daemon(&self, error: &Error) -> String {

@@ -1,10 +1,11 @@
 //! What the command says in Swedish.
 
+mod card;
 mod usage;
 
 use sluss_ipc::{
     CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
-    Location, Outcome, OutsideReason, Refusal, RequestFault, Role, Traffic, Tunnel, Warning, Why,
+    Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::{Problem, ValueError};
 
@@ -116,14 +117,7 @@ impl Text for Swedish {
     }
 
     fn card_fault(&self, fault: CardFault) -> &'static str {
-        match fault {
-            CardFault::OtherCard => "det är inte den här datorns kort",
-            CardFault::NoKey => "det har ingen nyckel för tunneln",
-            CardFault::Unsupported => "den sortens kort stöds inte",
-            CardFault::Nonsense => "dess svar är obegripliga",
-            CardFault::Silent => "det svarar inte",
-            CardFault::InUse => "ett annat program använder det",
-        }
+        card::fault(fault)
     }
 
     fn intent(&self, intent: Intent) -> &'static str {
@@ -170,6 +164,7 @@ impl Text for Swedish {
             DeadlineReason::ProbeAgain => "söks det interna nätet en gång till",
             DeadlineReason::SleepOverdue => "räknas datorn som vaken",
             DeadlineReason::PinCheckOverdue => "väntar ingen längre på kortets svar om PIN-koden",
+            DeadlineReason::GraceOver => "stängs tunneln om kortet inte är tillbaka",
             DeadlineReason::TunnelStartOverdue => "ges tunnelns start upp",
             DeadlineReason::TunnelStopOverdue => "stoppas tunneln en gång till",
             DeadlineReason::TunnelRetry => "prövas tunneln igen",
@@ -207,6 +202,7 @@ impl Text for Swedish {
         match warning {
             Warning::GatewaySilent => "Tunnelns andra ände svarar inte.",
             Warning::CardSlow => "Kortet svarar inte i tid. Ett annat program kanske använder det.",
+            Warning::CardMissed => "Kortet drogs ut: sätt tillbaka det, annars stängs tunneln.",
             Warning::HostNotApplied => "Rutter och brandvägg kunde inte ställas in.",
         }
     }
@@ -455,49 +451,7 @@ impl Text for Swedish {
     }
 
     fn refusal(&self, refusal: Refusal) -> String {
-        match refusal {
-            Refusal::NotAllowed { needs: Role::Admin } => "Det får bara root göra.".to_owned(),
-            Refusal::NotAllowed {
-                needs: Role::Operator | Role::Observer,
-            } => "Det får bara den göra som sitter vid datorn.".to_owned(),
-            Refusal::ByPolicy => "Policyn tillåter inte det.".to_owned(),
-            Refusal::NoCard => "Det finns inget kort att låsa upp.".to_owned(),
-            Refusal::CardUnusable { fault } => {
-                format!("Kortet kan inte användas: {}.", self.card_fault(fault))
-            }
-            Refusal::WrongPin {
-                tries_left: Some(tries),
-            } => {
-                format!("Fel PIN-kod. {}", self.tries_left(tries))
-            }
-            Refusal::WrongPin { tries_left: None } => "Fel PIN-kod.".to_owned(),
-            Refusal::PinFormat => {
-                "Så ser kortets PIN-kod inte ut; inget försök gick åt.".to_owned()
-            }
-            Refusal::LastTry => {
-                "Ett PIN-försök är kvar, och det används inte utan ditt medgivande (--last-try)."
-                    .to_owned()
-            }
-            Refusal::PinBlocked => {
-                format!(
-                    "PIN-koden är spärrad. {}",
-                    self.advice(&Advice::UnblockCard)
-                )
-            }
-            Refusal::CardFailed => "Kortet fungerade inte eller drogs ut.".to_owned(),
-            Refusal::CardTimeout => "Kortet svarade inte i tid.".to_owned(),
-            Refusal::Busy => "slussd är upptagen med en annan begäran av samma slag.".to_owned(),
-            Refusal::BadRequest { fault } => {
-                let fault = match fault {
-                    RequestFault::Oversized => "den var för lång",
-                    RequestFault::Malformed => "dess version är kanske en annan",
-                    RequestFault::Truncated => "den var avhuggen",
-                    RequestFault::OutOfTurn => "den kom i otid",
-                };
-                format!("slussd förstod inte begäran: {fault}.")
-            }
-            Refusal::TooManyConnections => "Du har för många anslutningar till slussd.".to_owned(),
-        }
+        card::refusal(self, refusal)
     }
 
     fn no_daemon(&self, error: &Error) -> String {

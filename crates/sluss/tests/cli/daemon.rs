@@ -9,8 +9,8 @@ use std::{
 };
 
 use sluss_ipc::{
-    Call, Card, Evidence, Gateway, Host, HostMode, Intent, Key, Location, Outcome, OutsideReason,
-    Request, Response, Role, SCHEMA, Status, Traffic, Tunnel,
+    Algorithm, Call, Card, CardKind, Evidence, Gateway, Host, HostMode, Intent, Key, KeyMode,
+    Location, Outcome, OutsideReason, Request, Response, Role, SCHEMA, Status, Traffic, Tunnel,
     server::{self, Answer, Listener},
 };
 use tempfile::TempDir;
@@ -63,7 +63,7 @@ impl Daemon {
                 let call = request.call();
                 let mut record = recorder.lock().unwrap();
                 record.calls.push(call);
-                if let Request::Unlock { pin, .. } = &request {
+                if let Request::Unlock { pin: Some(pin), .. } = &request {
                     record.pins.push(pin.bytes().to_vec());
                 }
                 for response in script(call) {
@@ -167,6 +167,9 @@ pub(crate) fn home() -> Status {
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
             serial: "0006:12345678".to_owned(),
+            kind: CardKind::OpenPgp,
+            mode: KeyMode::Held,
+            algorithm: Algorithm::X25519,
             tries_left: Some(3),
         }),
         traffic: Some(Traffic {

@@ -10,8 +10,8 @@ use std::{fs, process::Output};
 use daemon::{Daemon, home, office, wlan_lost};
 use serde_json::{Value, json};
 use sluss_ipc::{
-    CardFault, CardReport, Change, DownReason, Intent, Key, PolicyReport, Reader, ReaderCard,
-    Refusal, Response, Role, SCHEMA, Status, Tunnel, What,
+    Algorithm, CardFault, CardKind, CardReport, Change, DownReason, Intent, Key, KeyMode,
+    PolicyReport, Reader, ReaderCard, Refusal, Response, Role, SCHEMA, Status, Tunnel, What,
 };
 use terminal::Terminal;
 
@@ -587,8 +587,12 @@ fn unlocking(
 
 fn locked_card(tries: u8) -> CardReport {
     let card = ReaderCard::Usable {
-        kind: "OpenPGP".to_owned(),
+        kind: CardKind::OpenPgp,
         serial: "0006:12345678".to_owned(),
+        mode: KeyMode::Held,
+        algorithm: Algorithm::X25519,
+        subject: None,
+        pin_pad: false,
         public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
         tries_left: Some(tries),
     };

@@ -43,9 +43,17 @@ impl Engine {
                 self.step(sup::Event::LockRequested, now, effects);
                 Response::Done
             }
-            Request::Unlock { pin, last_try } => {
+            Request::Unlock {
+                pin: Some(pin),
+                last_try,
+            } => {
                 return self.unlock(call, &pin, last_try, now, effects);
             }
+            Request::Unlock { pin: None, .. } => Response::Refused(Refusal::NoPinPad),
+            // Nobody is prompted yet: the agent waits, and what it declines is not open.
+            Request::Agent => return effects.push(Effect::Agent { call }),
+            Request::Decline { prompt: _ } => Response::Done,
+            Request::HandOver { pin: _, uid: _ } => Response::HandedOver { wait_ms: None },
         };
         effects.push(answer(call, response));
     }

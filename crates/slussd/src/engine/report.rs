@@ -75,9 +75,13 @@ impl Engine {
                 name: reader.clone(),
                 card: ipc::ReaderCard::Usable {
                     kind: match card.kind {
-                        sluss_card::CardKind::OpenPgp => "OpenPGP".to_owned(),
+                        sluss_card::CardKind::OpenPgp => ipc::CardKind::OpenPgp,
                     },
                     serial: card.serial.clone(),
+                    mode: ipc::KeyMode::Held,
+                    algorithm: ipc::Algorithm::X25519,
+                    subject: None,
+                    pin_pad: false,
                     public_key: BASE64.encode(card.public_key),
                     tries_left: Some(
                         self.state
@@ -171,6 +175,9 @@ impl Engine {
         Some(ipc::Card {
             reader: reader.clone(),
             serial: card.serial.clone(),
+            kind: ipc::CardKind::OpenPgp,
+            mode: ipc::KeyMode::Held,
+            algorithm: ipc::Algorithm::X25519,
             tries_left: Some(card.tries_left),
         })
     }
