@@ -8,7 +8,7 @@
 mod turn;
 
 use self::turn::Turn;
-use crate::{Binding, CardInfo, Command, Error, Event, Op, Pin, SharedSecret};
+use crate::{CardInfo, Command, Error, Event, Op, PinEntry, SharedSecret};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ pub(crate) enum Output {
 /// What an operator does. Each gives the [`Answer`] of the same name.
 pub(crate) enum Task {
     Look,
-    Verify { pin: Pin, consent: bool },
+    Verify { pin: PinEntry, consent: bool },
     Dh { with: [u8; 32] },
     Lock,
 }
@@ -79,7 +79,8 @@ pub(crate) enum Answer {
 
 /// The state.
 pub(crate) struct Desk {
-    binding: Binding,
+    /// Whether there is a card to serve at all.
+    bound: bool,
     /// By reader; readers without a card are not here.
     cards: BTreeMap<String, Standing>,
     /// For the serving card, oldest first.
@@ -137,9 +138,9 @@ enum Kind {
 }
 
 impl Desk {
-    pub(crate) fn new(binding: Binding) -> Self {
+    pub(crate) fn new(bound: bool) -> Self {
         Self {
-            binding,
+            bound,
             cards: BTreeMap::new(),
             queue: VecDeque::new(),
             seats: 0,
@@ -260,12 +261,12 @@ impl CardInfo {
     fn learn(&mut self, answer: &Answer) {
         match answer {
             Answer::Look(Ok(card)) => *self = card.clone(),
-            Answer::Verify(Ok(())) | Answer::Dh(Ok(_)) => self.verified = true,
-            Answer::Dh(Err(Error::Locked)) | Answer::Lock(Ok(())) => self.verified = false,
+            Answer::Verify(Ok(())) | Answer::Dh(Ok(_)) => self.ready = true,
+            Answer::Dh(Err(Error::Locked)) | Answer::Lock(Ok(())) => self.ready = false,
             Answer::Verify(Err(Error::WrongPin { left })) => {
-                (self.tries_left, self.verified) = (*left, false)
+                (self.tries_left, self.ready) = (*left, false)
             }
-            Answer::Verify(Err(Error::Blocked)) => (self.tries_left, self.verified) = (0, false),
+            Answer::Verify(Err(Error::Blocked)) => (self.tries_left, self.ready) = (0, false),
             Answer::Look(Err(_))
             | Answer::Verify(Err(_))
             | Answer::Dh(Err(_))

@@ -1,5 +1,6 @@
 //! What can go wrong with a card, by who can do something about it.
 
+use crate::CardKind;
 use crate::apdu::StatusWord;
 
 /// One error for the crate. The first group is for the user, the second the card's fault, the third the host's.
@@ -31,22 +32,37 @@ pub enum Error {
         /// Most bytes the card takes.
         max: usize,
     },
+    /// The user: the PIN is the one that every new card has, and policy does not take it. Nothing was sent.
+    #[error("the card still has the PIN it was made with; change it first")]
+    FactoryPin,
+    /// The user: nothing was typed on the reader's keys in time, or it was cancelled there.
+    #[error("no PIN was typed on the reader")]
+    Declined,
+    /// The user: the reader has no keys to type a PIN on.
+    #[error("the reader has no PIN pad")]
+    NoPinPad,
+    /// The user, or the help desk: no card has been bound to this laptop.
+    #[error("this laptop has no card enrolled")]
+    NotEnrolled,
     /// The user: a good card, but not the one that this laptop is bound to, or a second one.
     #[error("card {serial} is not the one in use")]
     OtherCard {
         /// Its serial number.
         serial: String,
     },
+    /// The help desk: the enrolled card, but its key is another than when it was enrolled.
+    #[error("the card's key is not the one that was enrolled")]
+    OtherKey,
 
-    /// The card has no OpenPGP applet.
-    #[error("the card has no OpenPGP application")]
-    NoApplet,
-    /// The decryption slot is empty.
+    /// The card does not have the application that the enrolled key is in.
+    #[error("the card has no {} application", name(.0))]
+    NoApplet(CardKind),
+    /// The card has no key where the enrolled one is.
     #[error("the card has no decryption key")]
     NoKey,
-    /// The decryption slot holds something else than X25519.
-    #[error("the card's decryption key is not X25519")]
-    NotX25519,
+    /// The card's key is of a kind that cannot do what it is to do.
+    #[error("the card's key is of a kind that is not supported")]
+    Unsupported,
     /// The card wants the PIN hashed by the host (KDF-DO, OpenPGP card 3.4, 4.3.2), which is not supported.
     #[error("the card wants its PIN hashed (KDF-DO), which is not supported")]
     HashedPin,
@@ -76,6 +92,9 @@ pub enum Error {
     /// Card, reader or another program did not let go in time. The answer, if one comes, is ignored.
     #[error("the card did not answer in time")]
     Timeout,
+    /// The host has no memory that is safe for a secret.
+    #[error("the host has no locked memory for the key")]
+    NoMemory,
     /// Another program uses the card exclusively.
     #[error("another program uses the card exclusively")]
     Busy,
@@ -88,11 +107,14 @@ impl Error {
     /// The card is what it is: looking again would show the same.
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::NoApplet
+            Self::NoApplet(_)
             | Self::NoKey
-            | Self::NotX25519
+            | Self::Unsupported
             | Self::HashedPin
+            | Self::NotEnrolled
+            | Self::OtherKey
             | Self::OtherCard { .. } => true,
+            Self::FactoryPin | Self::Declined | Self::NoPinPad | Self::NoMemory => false,
             Self::Gone
             | Self::Locked
             | Self::WrongPin { .. }
@@ -115,16 +137,27 @@ impl Error {
             | Self::Blocked
             | Self::PinLength { .. } => false,
             Self::ZeroSecret | Self::Timeout => false,
-            Self::NoApplet
+            Self::FactoryPin | Self::Declined | Self::NoPinPad | Self::NoMemory => false,
+            Self::NoApplet(_)
             | Self::NoKey
-            | Self::NotX25519
+            | Self::Unsupported
             | Self::HashedPin
+            | Self::NotEnrolled
+            | Self::OtherKey
             | Self::OtherCard { .. } => true,
             Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => {
                 true
             }
             Self::Service(_) => true,
         }
+    }
+}
+
+fn name(kind: &CardKind) -> &'static str {
+    match kind {
+        CardKind::OpenPgp => "OpenPGP",
+        CardKind::Piv => "PIV",
+        CardKind::Pkcs11 => "PKCS#11",
     }
 }
 

@@ -10,21 +10,33 @@
 //! Requests go in by [`Cards::send`], everything that happened comes out as an [`Event`].
 
 pub mod apdu;
+pub mod applet;
+mod attend;
+mod config;
 mod desk;
 mod error;
+pub mod key;
 pub mod openpgp;
 mod operator;
 mod pin;
+mod rsa;
 #[cfg(test)]
 mod script;
+pub mod sealed;
 mod secret;
 pub mod tlv;
+mod vault;
 mod watcher;
 mod worker;
+pub mod x25519;
 
+pub use applet::PinEntry;
+pub use config::{Access, AfterUse, BadKeyId, Binding, Config, KeyId, KeySource, PinLife};
 pub use error::Error;
+pub use key::Algorithm;
 pub use pin::Pin;
 pub use secret::SharedSecret;
+pub use vault::{HeapVault, Item, Vault};
 pub use worker::{Cards, start};
 
 use std::fmt;
@@ -33,58 +45,61 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Op(pub u64);
 
-/// Which card to serve. Absent fields match anything; the first card that matches is the one.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Binding {
-    /// As in [`CardInfo::serial`].
-    pub serial: Option<String>,
-    /// The X25519 public key, little-endian as in RFC 7748.
-    pub public_key: Option<[u8; 32]>,
-}
-
-impl Binding {
-    /// Whether this is the bound card.
-    pub fn matches(&self, card: &CardInfo) -> bool {
-        self.serial
-            .as_ref()
-            .is_none_or(|serial| *serial == card.serial)
-            && self.public_key.is_none_or(|key| key == card.public_key)
-    }
-}
-
-/// What a usable card says about itself.
+/// What a usable card says about itself and the key that it is bound by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardInfo {
-    /// Manufacturer and serial number in hexadecimal, `0006:12345678` (OpenPGP card 3.4, 4.2.1).
+    /// OpenPGP: manufacturer and serial number in hexadecimal, `0006:12345678` (OpenPGP card 3.4, 4.2.1).
     pub serial: String,
-    /// Which applet holds the key.
+    /// Where the key is.
     pub kind: CardKind,
-    /// The X25519 public key, little-endian as in RFC 7748.
+    /// What the card's key is for.
+    pub mode: KeyMode,
+    /// What kind of key the card's is.
+    pub algorithm: Algorithm,
+    /// WireGuard's public key, little-endian as in RFC 7748.
     pub public_key: [u8; 32],
-    /// PIN tries left; 0 means blocked.
+    /// Whom the certificate beside the key names (RFC 4514), where a policy asked for one.
+    pub subject: Option<String>,
+    /// PIN tries left; 0 means blocked. PKCS#11 tells only 3 (all), 2 (some are lost), 1 (the last), 0.
     pub tries_left: u8,
-    /// Whether the card would use its key now, without a PIN.
-    pub verified: bool,
+    /// Whether a Diffie-Hellman would be answered now, without asking the user.
+    pub ready: bool,
+    /// Whether the PIN can be typed on the reader.
+    pub pin_pad: bool,
 }
 
-/// The applet that holds the key.
+/// Where a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CardKind {
-    /// X25519 in the decryption slot of an OpenPGP card.
+    /// The decryption slot of an OpenPGP card.
     OpenPgp,
+    /// The key management slot of a PIV card.
+    Piv,
+    /// A token behind a PKCS#11 module.
+    Pkcs11,
+}
+
+/// What the card's key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyMode {
+    /// It is WireGuard's key: the card computes each Diffie-Hellman, and the key never leaves it.
+    Held,
+    /// It opens WireGuard's key, which is a software key sealed to it.
+    Sealed,
 }
 
 /// What the card is asked to do. Every command is answered exactly once, within its timeout.
 pub enum Command {
     /// Verify the PIN, once. Answered by [`Event::Verified`].
     ///
-    /// The tries are read first: nothing is spent when the PIN cannot be right by its length, when the PIN is blocked
-    /// ([`Error::Blocked`]), or when one try is left and the user has not said that it may go ([`Error::OneTryLeft`]).
+    /// The tries are read first: nothing is spent when the PIN cannot be right by its length, when it is every new card's
+    /// ([`Error::FactoryPin`]), when it is blocked ([`Error::Blocked`]), or when one try is left and the user has not said
+    /// that it may go ([`Error::OneTryLeft`]).
     Verify {
         /// The card the PIN belongs to: any other card answers [`Error::Gone`] without seeing it.
         serial: String,
-        /// What the user typed.
-        pin: Pin,
+        /// What the user typed, or that it is to be typed on the reader.
+        pin: PinEntry,
         /// The user knows that this is the last try.
         last_try_consented: bool,
     },
@@ -93,8 +108,12 @@ pub enum Command {
         /// The other side's public key, little-endian as in RFC 7748.
         with: [u8; 32],
     },
-    /// Make the card forget that the PIN was verified. Answered by [`Event::Relocked`].
+    /// Wipe a kept PIN and an unwrapped key, at once, and make the card forget that the PIN was verified. Answered by
+    /// [`Event::Relocked`].
     Lock,
+    /// Wipe a kept PIN and an unwrapped key, and give their memory back: the machine is about to sleep. The card is left as
+    /// it is. Answered by [`Event::Forgotten`], at once.
+    Forget,
     /// Read tries and verified state again; looks anew at cards that were unusable. Answered by [`Event::Refreshed`].
     Refresh,
 }
@@ -129,7 +148,8 @@ pub enum Event {
         /// PC/SC name of the reader.
         reader: String,
     },
-    /// The inserted card lost its verified state: another program reset it or selected another applet.
+    /// The inserted card would not answer any more without asking the user: another program reset it or selected another
+    /// applet, and neither a kept PIN nor an unwrapped key makes up for it.
     Locked {
         /// PC/SC name of the reader.
         reader: String,
@@ -138,7 +158,7 @@ pub enum Event {
     Verified {
         /// The request.
         op: Op,
-        /// `WrongPin`, `Blocked`, `OneTryLeft`, `PinLength`, `Gone`, `Timeout`, …
+        /// `WrongPin`, `Blocked`, `OneTryLeft`, `PinLength`, `FactoryPin`, `Declined`, `Gone`, `Timeout`, …
         result: Result<(), Error>,
     },
     /// Answer to [`Command::Dh`].
@@ -154,6 +174,11 @@ pub enum Event {
         op: Op,
         /// `Gone`, `Timeout`, …
         result: Result<(), Error>,
+    },
+    /// Answer to [`Command::Forget`]: it is done.
+    Forgotten {
+        /// The request.
+        op: Op,
     },
     /// Answer to [`Command::Refresh`].
     Refreshed {
@@ -192,6 +217,7 @@ impl fmt::Display for Event {
             Self::Verified { op, result } => answer(f, "verify", *op, result),
             Self::Dh { op, result } => answer(f, "dh", *op, result),
             Self::Relocked { op, result } => answer(f, "lock", *op, result),
+            Self::Forgotten { op } => write!(f, "forget {}: done", op.0),
             Self::Refreshed { op, result } => answer(f, "refresh", *op, result),
         }
     }

@@ -4,7 +4,9 @@
 //! making sure that this application is the selected one: another program may have selected its own in between.
 
 use crate::apdu::{Apdu, Response, StatusWord, Transmit, exchange};
-use crate::{CardInfo, CardKind, Error, Pin, SharedSecret, tlv};
+use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
+use crate::key::CardKey;
+use crate::{CardKind, Error, SharedSecret, tlv};
 
 /// RID of FSFE and the application's PIX (4.2.1).
 const APPLICATION: [u8; 6] = [0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
@@ -45,7 +47,7 @@ impl<'a, T: Transmit> Session<'a, T> {
         match exchange(card, step, &select)?.status {
             StatusWord::SUCCESS => {}
             StatusWord::NOT_FOUND | StatusWord::UNKNOWN_INSTRUCTION | StatusWord::UNKNOWN_CLASS => {
-                return Err(Error::NoApplet);
+                return Err(Error::NoApplet(CardKind::OpenPgp));
             }
             status => return Err(Error::Refused { step, status }),
         }
@@ -54,124 +56,6 @@ impl<'a, T: Transmit> Session<'a, T> {
             what: "not an OpenPGP application identifier",
         })?;
         Ok(Self { card, serial })
-    }
-
-    /// As in [`CardInfo::serial`].
-    pub fn serial(&self) -> &str {
-        &self.serial
-    }
-
-    /// Reads everything there is to know, spending nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotX25519`], [`Error::NoKey`], [`Error::HashedPin`], [`Error::Refused`], [`Error::Nonsense`], and what the
-    /// reader says.
-    pub fn describe(&mut self) -> Result<CardInfo, Error> {
-        let step = "describe itself";
-        let absent = |what| Error::Nonsense { step, what };
-        let answer = self.read(step, 0x6E)?;
-        // cards of before 3.0 leave the outer tag out (4.4.1)
-        let data = find(step, &answer.data, 0x6E)?.unwrap_or(&answer.data);
-        let data = find(step, data, 0x73)?.unwrap_or(data);
-        let attributes = find(step, data, 0xC2)?.ok_or(absent("no algorithm attributes"))?;
-        let pin_status = find(step, data, 0xC4)?.ok_or(absent("no PIN status"))?;
-        let pin_status = PinStatus::parse(step, pin_status)?;
-        // an import format byte may follow the OID
-        let algorithm = attributes.strip_suffix(&[0xFF]).unwrap_or(attributes);
-        if !X25519_ATTRIBUTES.contains(&algorithm) {
-            return Err(Error::NotX25519);
-        }
-        self.refuse_hashed_pin()?;
-        Ok(CardInfo {
-            serial: self.serial.clone(),
-            kind: CardKind::OpenPgp,
-            public_key: self.public_key()?,
-            tries_left: pin_status.tries_left,
-            verified: self.verified()?,
-        })
-    }
-
-    /// Verifies the PIN for decryption (7.2.2), once; see [`crate::Command::Verify`] for what is not even tried.
-    ///
-    /// # Errors
-    /// [`Error::WrongPin`], [`Error::Blocked`], [`Error::OneTryLeft`], [`Error::PinLength`], [`Error::Refused`],
-    /// [`Error::Nonsense`], and what the reader says: then it is unknown whether a try was spent.
-    pub fn verify(&mut self, pin: &Pin, last_try_consented: bool) -> Result<(), Error> {
-        let before = self.pin_status()?;
-        match before.tries_left {
-            0 => return Err(Error::Blocked),
-            1 if !last_try_consented => return Err(Error::OneTryLeft),
-            1.. => {}
-        }
-        if !(SHORTEST_PIN..=before.longest).contains(&pin.as_bytes().len()) {
-            return Err(Error::PinLength {
-                min: SHORTEST_PIN,
-                max: before.longest,
-            });
-        }
-        let step = "verify the PIN";
-        let apdu = Apdu {
-            header: [0x00, 0x20, 0x00, PW1_OTHER],
-            data: pin.as_bytes(),
-            answered: false,
-        };
-        let status = exchange(self.card, step, &apdu)?.status;
-        let left = match status {
-            StatusWord::SUCCESS => return Ok(()),
-            StatusWord::BLOCKED => 0,
-            // this is how older cards say "wrong"
-            StatusWord::NOT_VERIFIED => self.pin_status()?.tries_left,
-            status => status.tries_left().ok_or(Error::Refused { step, status })?,
-        };
-        Err(if left == 0 {
-            Error::Blocked
-        } else {
-            Error::WrongPin { left }
-        })
-    }
-
-    /// X25519 of the card's decryption key and `with`, both little-endian (PSO: DECIPHER, 7.2.11).
-    ///
-    /// # Errors
-    /// [`Error::Locked`], [`Error::ZeroSecret`], [`Error::Refused`], [`Error::Nonsense`], and what the reader says.
-    pub fn dh(&mut self, with: &[u8; 32]) -> Result<SharedSecret, Error> {
-        let step = "compute the Diffie-Hellman";
-        let data = tlv::wrap(0xA6, &tlv::wrap(0x7F49, &tlv::wrap(0x86, with)));
-        let apdu = Apdu {
-            header: [0x00, 0x2A, 0x80, 0x86],
-            data: &data,
-            answered: true,
-        };
-        let answer = exchange(self.card, step, &apdu)?;
-        match answer.status {
-            StatusWord::SUCCESS => {}
-            StatusWord::NOT_VERIFIED => return Err(Error::Locked),
-            status => return Err(Error::Refused { step, status }),
-        }
-        SharedSecret::from_answer(&answer.data).ok_or(Error::Nonsense {
-            step,
-            what: "not 32 bytes",
-        })?
-    }
-
-    /// Makes the card forget that the PIN was verified (VERIFY with P1 FF, 7.2.2), or says that it would not.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], [`Error::Nonsense`], and what the reader says.
-    pub fn lock(&mut self) -> Result<(), Error> {
-        let step = "forget the PIN";
-        let apdu = Apdu {
-            header: [0x00, 0x20, 0xFF, PW1_OTHER],
-            data: &[],
-            answered: false,
-        };
-        let status = exchange(self.card, step, &apdu)?.status;
-        // before 3.4 the command did not exist: what counts is the state
-        if self.verified()? {
-            Err(Error::Refused { step, status })
-        } else {
-            Ok(())
-        }
     }
 
     /// Whether the PIN is verified now: an empty VERIFY asks without trying (7.2.2).
@@ -185,11 +69,6 @@ impl<'a, T: Transmit> Session<'a, T> {
             exchange(self.card, "tell whether it is unlocked", &apdu)?.status
                 == StatusWord::SUCCESS,
         )
-    }
-
-    fn pin_status(&mut self) -> Result<PinStatus, Error> {
-        let step = "tell the PIN tries left";
-        PinStatus::parse(step, &self.read(step, 0xC4)?.data)
     }
 
     /// The public half of the decryption key (GENERATE ASYMMETRIC KEY PAIR, P1 81: read, 7.2.14).
@@ -264,6 +143,128 @@ impl<'a, T: Transmit> Session<'a, T> {
     }
 }
 
+impl<T: Transmit> Applet for Session<'_, T> {
+    fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    fn describe(&mut self) -> Result<Description, Error> {
+        let step = "describe itself";
+        let answer = self.read(step, 0x6E)?;
+        // cards of before 3.0 leave the outer tag out (4.4.1)
+        let data = find(step, &answer.data, 0x6E)?.unwrap_or(&answer.data);
+        let data = find(step, data, 0x73)?.unwrap_or(data);
+        let attributes = find(step, data, 0xC2)?.ok_or(Error::Nonsense {
+            step,
+            what: "no algorithm attributes",
+        })?;
+        // an import format byte may follow the OID
+        let algorithm = attributes.strip_suffix(&[0xFF]).unwrap_or(attributes);
+        if !X25519_ATTRIBUTES.contains(&algorithm) {
+            return Err(Error::Unsupported);
+        }
+        self.refuse_hashed_pin()?;
+        Ok(Description {
+            serial: self.serial.clone(),
+            kind: CardKind::OpenPgp,
+            key: CardKey::X25519(self.public_key()?),
+            certificate: None,
+            pin: self.pin_status()?,
+        })
+    }
+
+    /// The PW status bytes (DO C4, 4.4.1), and an empty VERIFY.
+    fn pin_status(&mut self) -> Result<PinStatus, Error> {
+        let step = "tell the PIN tries left";
+        let status = self.read(step, 0xC4)?;
+        // validity of PW1, lengths of PW1, reset code and PW3, then the error counters in the same order
+        let &[_, longest, _, _, tries_left, _, _] = status.data.as_slice() else {
+            return Err(Error::Nonsense {
+                step,
+                what: "the PIN status is not 7 bytes",
+            });
+        };
+        Ok(PinStatus {
+            tries_left,
+            shortest: SHORTEST_PIN,
+            // the top bit says "PIN block format 2", which no card in use asks for
+            longest: usize::from(longest & 0x7F),
+            verified: self.verified()?,
+            pad: false,
+        })
+    }
+
+    /// VERIFY (7.2.2).
+    fn verify(&mut self, pin: &PinEntry) -> Result<(), Error> {
+        let step = "verify the PIN";
+        let pin = match pin {
+            PinEntry::Typed(pin) => pin,
+            PinEntry::OnPad => return Err(Error::NoPinPad),
+        };
+        let apdu = Apdu {
+            header: [0x00, 0x20, 0x00, PW1_OTHER],
+            data: pin.as_bytes(),
+            answered: false,
+        };
+        let status = exchange(self.card, step, &apdu)?.status;
+        let left = match status {
+            StatusWord::SUCCESS => return Ok(()),
+            StatusWord::BLOCKED => 0,
+            // this is how older cards say "wrong"
+            StatusWord::NOT_VERIFIED => self.pin_status()?.tries_left,
+            status => status.tries_left().ok_or(Error::Refused { step, status })?,
+        };
+        Err(if left == 0 {
+            Error::Blocked
+        } else {
+            Error::WrongPin { left }
+        })
+    }
+
+    /// VERIFY with P1 FF (7.2.2).
+    fn unverify(&mut self) -> Result<(), Error> {
+        let step = "forget the PIN";
+        let apdu = Apdu {
+            header: [0x00, 0x20, 0xFF, PW1_OTHER],
+            data: &[],
+            answered: false,
+        };
+        let status = exchange(self.card, step, &apdu)?.status;
+        // before 3.4 the command did not exist: what counts is the state
+        if self.verified()? {
+            Err(Error::Refused { step, status })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// PSO: DECIPHER (7.2.11).
+    fn agree(&mut self, with: &[u8; 32]) -> Result<SharedSecret, Error> {
+        let step = "compute the Diffie-Hellman";
+        let data = tlv::wrap(0xA6, &tlv::wrap(0x7F49, &tlv::wrap(0x86, with)));
+        let apdu = Apdu {
+            header: [0x00, 0x2A, 0x80, 0x86],
+            data: &data,
+            answered: true,
+        };
+        let answer = exchange(self.card, step, &apdu)?;
+        match answer.status {
+            StatusWord::SUCCESS => {}
+            StatusWord::NOT_VERIFIED => return Err(Error::Locked),
+            status => return Err(Error::Refused { step, status }),
+        }
+        SharedSecret::from_answer(&answer.data).ok_or(Error::Nonsense {
+            step,
+            what: "not 32 bytes",
+        })?
+    }
+
+    /// A card whose key is not X25519 does not get so far.
+    fn answer(&mut self, _: &Challenge) -> Result<Answer, Error> {
+        Err(Error::Unsupported)
+    }
+}
+
 /// [`tlv::find`] in what the card answered.
 fn find<'d>(step: &'static str, data: &'d [u8], tag: u16) -> Result<Option<&'d [u8]>, Error> {
     tlv::find(data, tag).map_err(|tlv::Malformed| Error::Nonsense {
@@ -289,29 +290,6 @@ fn read_serial(card: &mut impl Transmit) -> Result<Option<String>, Error> {
         }
         Some(_) | None => None,
     })
-}
-
-/// What matters here of the PW status bytes (DO C4, 4.4.1).
-struct PinStatus {
-    longest: usize,
-    tries_left: u8,
-}
-
-impl PinStatus {
-    fn parse(step: &'static str, status: &[u8]) -> Result<Self, Error> {
-        // validity of PW1, lengths of PW1, reset code and PW3, then the error counters in the same order
-        let &[_, longest, _, _, tries_left, _, _] = status else {
-            return Err(Error::Nonsense {
-                step,
-                what: "the PIN status is not 7 bytes",
-            });
-        };
-        // the top bit says "PIN block format 2", which no card in use asks for
-        Ok(Self {
-            longest: usize::from(longest & 0x7F),
-            tries_left,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,15 @@
 //! The connection is shared and stays open, since a card that nobody is connected to is powered off after some seconds,
 //! and its verified state with it. It ends by leaving the card as it is: the other programs that use it go on undisturbed.
 
+use crate::Error;
 use crate::apdu::Transmit;
+use crate::applet::Applet;
+use crate::attend::Attendant;
 use crate::desk::{Answer, Task};
 use crate::openpgp::Session;
-use crate::{CardInfo, Error};
 use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode};
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
@@ -19,66 +22,87 @@ const BEGINNINGS: usize = 3;
 
 /// One card's operator. Every method may block as long as PC/SC likes.
 pub(crate) struct Operator {
-    reader: CString,
-    connection: Option<Connection>,
-    /// What the first look showed: whatever answers later must be the same.
-    card: Option<CardInfo>,
+    attendant: Arc<Attendant>,
+    line: Box<dyn Line>,
+}
+
+/// The way to one card, kept open between tasks.
+pub(crate) trait Line {
+    /// Runs `work` on the application with the bound key, while no other program can talk to the card. Sends nothing more to
+    /// the card after the deadline.
+    ///
+    /// # Errors
+    /// What `work` says, [`Error::NoApplet`], [`Error::Gone`], [`Error::Busy`], [`Error::Service`], …
+    fn transact(
+        &mut self,
+        deadline: Option<Instant>,
+        work: &mut dyn FnMut(&mut dyn Applet) -> Result<(), Error>,
+    ) -> Result<(), Error>;
 }
 
 impl Operator {
     /// Connects with the first task.
-    pub(crate) fn new(reader: CString) -> Self {
-        Self {
-            reader,
-            connection: None,
-            card: None,
-        }
+    pub(crate) fn new(attendant: Arc<Attendant>, line: Box<dyn Line>) -> Self {
+        Self { attendant, line }
     }
 
     /// Does the task, sending nothing more to the card after the deadline.
     pub(crate) fn perform(&mut self, task: Task, deadline: Option<Instant>) -> Answer {
         match task {
-            Task::Look => Answer::Look(self.look(deadline)),
-            Task::Verify { pin, consent } => {
-                Answer::Verify(self.with_card(deadline, |session| session.verify(&pin, consent)))
+            Task::Look => Answer::Look(self.with_card(deadline, |who, card| who.look(card))),
+            Task::Verify { pin, consent } => Answer::Verify(
+                self.with_card(deadline, |who, card| who.verify(card, &pin, consent)),
+            ),
+            Task::Dh { with } => {
+                Answer::Dh(self.with_card(deadline, |who, card| who.agree(card, &with)))
             }
-            Task::Dh { with } => Answer::Dh(self.with_card(deadline, |session| session.dh(&with))),
-            Task::Lock => Answer::Lock(self.with_card(deadline, |session| session.lock())),
+            Task::Lock => Answer::Lock(self.with_card(deadline, |who, card| who.lock(card))),
         }
     }
 
-    fn look(&mut self, deadline: Option<Instant>) -> Result<CardInfo, Error> {
-        let card = self.with_card(deadline, |session| session.describe())?;
-        if self
-            .card
-            .as_ref()
-            .is_some_and(|known| known.public_key != card.public_key)
-        {
-            return Err(Error::Gone);
-        }
-        self.card = Some(card.clone());
-        Ok(card)
-    }
-
-    /// Runs `work` in a transaction, on the card that was looked at first.
+    /// Runs `work` in a transaction, on the bound card only.
     fn with_card<T>(
         &mut self,
         deadline: Option<Instant>,
-        work: impl FnOnce(&mut Session<'_, Exchange<'_>>) -> Result<T, Error>,
+        mut work: impl FnMut(&Attendant, &mut dyn Applet) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let attendant = &self.attendant;
+        let mut result = Err(Error::Gone);
+        self.line.transact(deadline, &mut |applet| {
+            attendant.recognize(applet)?;
+            result = work(attendant, applet);
+            Ok(())
+        })?;
+        result
+    }
+}
+
+/// The way to a card by PC/SC.
+pub(crate) struct PcscLine {
+    reader: CString,
+    connection: Option<Connection>,
+}
+
+impl PcscLine {
+    pub(crate) fn new(reader: CString) -> Self {
+        Self {
+            reader,
+            connection: None,
+        }
+    }
+}
+
+impl Line for PcscLine {
+    fn transact(
+        &mut self,
+        deadline: Option<Instant>,
+        work: &mut dyn FnMut(&mut dyn Applet) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(&self.reader)?),
         };
-        let known = self.card.as_ref();
-        connection.transact(|card| {
-            let mut exchange = Exchange { card, deadline };
-            let mut session = Session::open(&mut exchange)?;
-            if known.is_some_and(|known| known.serial != session.serial()) {
-                return Err(Error::Gone);
-            }
-            work(&mut session)
-        })
+        connection.transact(|card| work(&mut Session::open(&mut Exchange { card, deadline })?))
     }
 }
 

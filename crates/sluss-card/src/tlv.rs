@@ -43,7 +43,7 @@ pub fn wrap(tag: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// Takes the first object off: its tag, its value, and what follows.
-fn split_object(data: &[u8]) -> Result<(u16, &[u8], &[u8]), Malformed> {
+pub(crate) fn split_object(data: &[u8]) -> Result<(u16, &[u8], &[u8]), Malformed> {
     let (tag, data) = match *data {
         // the low five bits all set: the tag goes on in the next byte, whose top bit would say "and on"
         [first, second, ref rest @ ..] if first & 0x1F == 0x1F && second & 0x80 == 0 => {

@@ -3,13 +3,15 @@
 //! One thread runs the desk and is the only one that tells events. The watcher and each operator have their own, since
 //! they block inside PC/SC; none of them is ever waited for without a limit.
 
+use crate::attend::Attendant;
 use crate::desk::{Answer, Desk, Input, Output, Seat, Task};
-use crate::operator::Operator;
-use crate::{Binding, Command, Error, Event, Op, watcher};
+use crate::operator::{Operator, PcscLine};
+use crate::{Command, Config, Error, Event, Op, Vault, watcher};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,20 +34,28 @@ enum Message {
     Stop,
 }
 
-/// Starts the worker. `events` is called from one thread, in order, and should only pass the event on.
+/// Starts the worker. Secrets that last longer than one operation lie in `vault`. `events` is called from one thread, in
+/// order, and should only pass the event on.
 ///
 /// No thread wakes without a reason: the watcher sleeps inside PC/SC until a card or reader changes.
 ///
 /// # Errors
 /// When the host gives no threads.
-pub fn start(binding: Binding, events: impl FnMut(Event) + Send + 'static) -> io::Result<Cards> {
+pub fn start(
+    config: Config,
+    vault: Box<dyn Vault>,
+    events: impl FnMut(Event) + Send + 'static,
+) -> io::Result<Cards> {
     let (to_desk, inbox) = mpsc::channel();
+    drop(vault);
+    let attendant = Attendant::new(&config).map(Arc::new);
+    let desk = Desk::new(attendant.is_some());
     let shell = Shell {
         to_desk: to_desk.clone(),
-        operators: Operators::default(),
+        operators: Operators::new(attendant),
         events,
     };
-    let desk = thread("card desk", move || shell.run(Desk::new(binding), &inbox))?;
+    let desk = thread("card desk", move || shell.run(desk, &inbox))?;
     let reports = to_desk.clone();
     // never joined: it may sleep in PC/SC for ever, holds no card, and ends with its next report or the process
     thread("card watcher", move || {
@@ -129,13 +139,26 @@ impl<E: FnMut(Event)> Shell<E> {
 
 /// The operators' threads. One that was dismissed ends when PC/SC lets go of it.
 struct Operators {
+    /// `None` when no card is bound, and so nobody is ever seated.
+    attendant: Option<Arc<Attendant>>,
     tasks: BTreeMap<Seat, Sender<(Task, Option<Instant>)>>,
     /// Each thread has a clone of the sender; when all are gone, so are the threads.
     alive: (Sender<Infallible>, Receiver<Infallible>),
 }
 
 impl Operators {
+    fn new(attendant: Option<Arc<Attendant>>) -> Self {
+        Self {
+            attendant,
+            tasks: BTreeMap::new(),
+            alive: mpsc::channel(),
+        }
+    }
+
     fn seat(&mut self, seat: Seat, reader: String, to_desk: &Sender<Message>) {
+        let Some(attendant) = self.attendant.clone() else {
+            return;
+        };
         let (tasks, mine) = mpsc::channel::<(Task, Option<Instant>)>();
         let (alive, to_desk) = (self.alive.0.clone(), to_desk.clone());
         let answer = move |answer| to_desk.send(Message::Input(Input::Answered { seat, answer }));
@@ -143,7 +166,7 @@ impl Operators {
         // PC/SC's own names have no zero inside
         let name = CString::new(reader).unwrap_or_default();
         let spawned = thread("card operator", move || {
-            let mut operator = Operator::new(name);
+            let mut operator = Operator::new(attendant, Box::new(PcscLine::new(name)));
             while let Ok((task, deadline)) = mine.recv() {
                 if answer(operator.perform(task, deadline)).is_err() {
                     break;
@@ -177,15 +200,6 @@ impl Operators {
         let (mine, alive) = self.alive;
         drop(mine);
         let _ = alive.recv_timeout(FAREWELL);
-    }
-}
-
-impl Default for Operators {
-    fn default() -> Self {
-        Self {
-            tasks: BTreeMap::new(),
-            alive: mpsc::channel(),
-        }
     }
 }
 

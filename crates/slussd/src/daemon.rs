@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use sluss_card::{Binding, Cards};
+use sluss_card::{
+    Access, AfterUse, Binding, Cards, Config, HeapVault, KeyId, KeySource, PinLife,
+};
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
 use sluss_ipc::{Peer, Response, Role, Status};
 use sluss_platform::links::Watcher;
@@ -126,15 +128,22 @@ struct Monitor {
 impl Daemon {
     fn new(settings: Settings) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Input>)> {
         let (inputs, received) = mpsc::unbounded_channel();
-        let binding = settings
-            .binding
-            .as_ref()
-            .map_or_else(Binding::default, |binding| Binding {
-                serial: Some(binding.card.serial.clone()),
-                public_key: Some(*binding.card.public_key.as_bytes()),
-            });
+        let binding = settings.binding.as_ref().map(|binding| Binding {
+            serial: binding.card.serial.clone(),
+            public_key: *binding.card.public_key.as_bytes(),
+            id: KeyId::OpenPgp,
+            source: KeySource::Held,
+        });
+        let config = Config {
+            binding,
+            access: Access::Pcsc,
+            pin: PinLife::Ask,
+            after_use: AfterUse::Keep,
+            allow_factory_pin: true,
+        };
+        let vault = Box::new(HeapVault::default());
         let card_events = inputs.clone();
-        let cards = sluss_card::start(binding, move |event| {
+        let cards = sluss_card::start(config, vault, move |event| {
             drop(card_events.send(Input::Card(event)))
         })
         .context("the card worker cannot start")?;

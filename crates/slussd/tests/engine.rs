@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sluss_card::{CardInfo, CardKind, Command};
+use sluss_card::{Algorithm, CardInfo, CardKind, Command, KeyMode};
 use sluss_ipc::{DownReason, Key, Location, Pin, Refusal, Request, Response, Tunnel, Warning};
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{self as sup, Evidence, HostMode, Link, LinkId, Outcome};
@@ -237,9 +237,13 @@ fn inserted(reader: &str) -> sluss_card::Event {
         card: CardInfo {
             serial: "0006:12345678".into(),
             kind: CardKind::OpenPgp,
+            mode: KeyMode::Held,
+            algorithm: Algorithm::X25519,
             public_key: [9; 32],
+            subject: None,
             tries_left: 3,
-            verified: false,
+            ready: false,
+            pin_pad: false,
         },
     }
 }
@@ -568,9 +572,13 @@ fn after_sleep_a_card_that_lost_power_is_asked_for_its_pin_again() {
     let card = CardInfo {
         serial: "0006:12345678".into(),
         kind: CardKind::OpenPgp,
+        mode: KeyMode::Held,
+        algorithm: Algorithm::X25519,
         public_key: [9; 32],
+        subject: None,
         tries_left: 3,
-        verified: false,
+        ready: false,
+        pin_pad: false,
     };
     laptop.does(Input::Card(sluss_card::Event::Refreshed {
         op,

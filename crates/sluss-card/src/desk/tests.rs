@@ -1,7 +1,7 @@
 //! What callers can rely on, with a watcher and operators made of words.
 
 use super::*;
-use crate::CardKind;
+use crate::{Algorithm, CardKind, KeyMode, Pin};
 use std::collections::BTreeSet;
 
 /// A desk, its clock, and what it says in words.
@@ -11,16 +11,16 @@ struct Office {
 }
 
 impl Office {
-    fn new(binding: Binding) -> Self {
+    fn new() -> Self {
         Self {
-            desk: Desk::new(binding),
+            desk: Desk::new(true),
             now: Instant::now(),
         }
     }
 
     /// One card in reader `a`, serving from seat 0.
     fn serving(card: CardInfo) -> Self {
-        let mut office = Self::new(Binding::default());
+        let mut office = Self::new();
         office.present("a");
         office.looked(0, Ok(card));
         office
@@ -87,7 +87,7 @@ impl Office {
             op,
             Command::Verify {
                 serial: serial.into(),
-                pin,
+                pin: PinEntry::Typed(pin),
                 last_try_consented: false,
             },
         )
@@ -105,15 +105,19 @@ fn card(serial: &str) -> CardInfo {
     CardInfo {
         serial: serial.into(),
         kind: CardKind::OpenPgp,
+        mode: KeyMode::Held,
+        algorithm: Algorithm::X25519,
         public_key: [key; 32],
+        subject: None,
         tries_left: 3,
-        verified: false,
+        ready: false,
+        pin_pad: false,
     }
 }
 
 fn unlocked(serial: &str) -> CardInfo {
     CardInfo {
-        verified: true,
+        ready: true,
         ..card(serial)
     }
 }
@@ -130,7 +134,7 @@ const NONE: [&str; 0] = [];
 
 #[test]
 fn a_card_is_looked_at_and_then_serves() {
-    let mut office = Office::new(Binding::default());
+    let mut office = Office::new();
     assert_eq!(office.present("a"), ["seat 0 at a", "0: look"]);
     assert_eq!(
         office.present("a"),
@@ -157,7 +161,7 @@ fn an_operator_has_one_task_at_a_time() {
 
 #[test]
 fn without_a_card_everything_is_answered_at_once() {
-    let mut office = Office::new(Binding::default());
+    let mut office = Office::new();
     assert_eq!(office.dh(1), ["dh 1: the card is not in the reader"]);
     assert_eq!(
         office.verify(2, "A"),
@@ -366,7 +370,7 @@ fn a_card_that_answers_as_if_gone_is_gone_and_looked_for() {
 
 #[test]
 fn a_bad_card_is_looked_at_again_for_half_a_minute_and_told_once() {
-    let mut office = Office::new(Binding::default());
+    let mut office = Office::new();
     office.present("a");
     let start = office.now;
     assert_eq!(
@@ -405,12 +409,12 @@ fn a_bad_card_is_looked_at_again_for_half_a_minute_and_told_once() {
 #[test]
 fn a_card_that_cannot_ever_serve_is_left_alone() {
     for reason in [
-        Error::NoApplet,
+        Error::NoApplet(CardKind::OpenPgp),
         Error::NoKey,
-        Error::NotX25519,
+        Error::Unsupported,
         Error::HashedPin,
     ] {
-        let mut office = Office::new(Binding::default());
+        let mut office = Office::new();
         office.present("a");
         let told = format!("card in a is unusable: {reason}");
         assert_eq!(office.looked(0, Err(reason)), ["dismiss 0".into(), told]);
@@ -421,7 +425,7 @@ fn a_card_that_cannot_ever_serve_is_left_alone() {
 
 #[test]
 fn a_slow_first_look_is_told_and_waited_for() {
-    let mut office = Office::new(Binding::default());
+    let mut office = Office::new();
     office.present("a");
     assert_eq!(
         office.wait(),
@@ -433,7 +437,7 @@ fn a_slow_first_look_is_told_and_waited_for() {
 
 #[test]
 fn exclusive_use_ends_when_the_reader_says_that_something_changed() {
-    let mut office = Office::new(Binding::default());
+    let mut office = Office::new();
     office.present("a");
     let busy = [
         "dismiss 0",
@@ -446,32 +450,33 @@ fn exclusive_use_ends_when_the_reader_says_that_something_changed() {
 
 #[test]
 fn only_the_bound_card_serves() {
-    let mut office = Office::new(Binding {
-        serial: Some("A".into()),
-        public_key: None,
-    });
+    let other = || Err(Error::OtherCard { serial: "B".into() });
+    let unusable = [
+        "dismiss 0",
+        "card in b is unusable: card B is not the one in use",
+    ];
+    let mut office = Office::new();
     office.present("b");
-    assert_eq!(
-        office.looked(0, Ok(card("B"))),
-        [
-            "dismiss 0",
-            "card in b is unusable: card B is not the one in use"
-        ]
-    );
+    assert_eq!(office.looked(0, other()), unusable);
+    assert_eq!(office.desk.deadline(), None, "it will not become another");
     office.present("a");
     assert_eq!(office.looked(1, Ok(card("A"))), ["card A inserted in a"]);
-    let mut office = Office::new(Binding {
-        serial: None,
-        public_key: Some([0; 32]),
-    });
-    office.present("a");
+}
+
+#[test]
+fn without_a_bound_card_none_is_touched() {
+    let mut office = Office::new();
+    office.desk = Desk::new(false);
     assert_eq!(
-        office.looked(0, Ok(card("A"))),
-        [
-            "dismiss 0",
-            "card in a is unusable: card A is not the one in use"
-        ]
+        office.present("a"),
+        ["card in a is unusable: this laptop has no card enrolled"]
     );
+    assert_eq!(office.desk.deadline(), None);
+    assert_eq!(
+        office.request(1, Command::Refresh),
+        ["refresh 1: the card is not in the reader"]
+    );
+    assert_eq!(office.absent("a"), ["card removed from a"]);
 }
 
 #[test]
@@ -522,7 +527,7 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
             rng ^= rng << 17;
             rng % limit
         };
-        let mut office = Office::new(Binding::default());
+        let mut office = Office::new();
         let mut asked = BTreeSet::new();
         let mut shown = BTreeSet::new();
         let mut working: BTreeMap<Seat, u8> = BTreeMap::new();
@@ -542,7 +547,7 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                         2 => Command::Dh { with: [9; 32] },
                         _ => Command::Verify {
                             serial: ["A", "B"][below(2) as usize].into(),
-                            pin: Pin::new(vec![b'1'; 6].into()).unwrap(),
+                            pin: PinEntry::Typed(Pin::new(vec![b'1'; 6].into()).unwrap()),
                             last_try_consented: false,
                         },
                     };
@@ -619,6 +624,7 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                         Event::ServiceFound => {}
                         Event::Verified { op, .. } | Event::Dh { op, .. } => answered(op),
                         Event::Relocked { op, .. } | Event::Refreshed { op, .. } => answered(op),
+                        Event::Forgotten { op } => answered(op),
                     },
                 }
             }

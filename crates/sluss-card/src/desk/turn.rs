@@ -33,6 +33,7 @@ impl Turn<'_> {
             }
             Command::Dh { with } => (Kind::Dh, Task::Dh { with }, serving.is_some()),
             Command::Lock => (Kind::Lock, Task::Lock, serving.is_some()),
+            Command::Forget => return self.tell(Event::Forgotten { op }),
             Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
         };
         if possible {
@@ -63,8 +64,10 @@ impl Turn<'_> {
                 )
             }
         };
-        if worth_a_look {
+        if worth_a_look && self.desk.bound {
             self.look(reader, LOOKS);
+        } else if worth_a_look {
+            self.unusable(reader, Error::NotEnrolled, 0);
         }
     }
 
@@ -113,11 +116,11 @@ impl Turn<'_> {
         };
         let same = before.is_some_and(|before| before.is_same_card(&card));
         let other = before.is_some() && !same;
-        let lost = before.is_some_and(|before| before.verified && !card.verified);
+        let lost = before.is_some_and(|before| before.ready && !card.ready);
         if other {
             self.absent(reader.clone());
             self.present(reader);
-        } else if same || self.desk.serving().is_none() && self.desk.binding.matches(&card) {
+        } else if same || self.desk.serving().is_none() {
             let phase = Phase::Serving { seat };
             let told = Told::Inserted(card.clone());
             let standing = Standing { told, phase };
@@ -148,9 +151,9 @@ impl Turn<'_> {
         else {
             return;
         };
-        let was_verified = card.verified;
+        let was_ready = card.ready;
         card.learn(&answer);
-        let lost = was_verified && !card.verified;
+        let lost = was_ready && !card.ready;
         let error = answer.error().cloned();
         self.tell(answer.event(op));
         if let (true, Kind::Dh | Kind::Refresh) = (lost, kind) {

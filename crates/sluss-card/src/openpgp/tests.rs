@@ -1,6 +1,7 @@
 //! What the application does, against scripts taken from the specification and from recorded cards.
 
 use super::*;
+use crate::Pin;
 use crate::script::{Script, hex};
 use zeroize::Zeroizing;
 
@@ -10,11 +11,11 @@ const DESCRIPTION: &str = "6E 36 4F10 D276000124010304000612345678 0000 \
 const KEY: &str =
     "7F4922 8620 0909090909090909090909090909090909090909090909090909090909090909 9000";
 
-fn pin(text: &str) -> Pin {
-    Pin::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap()
+fn pin(text: &str) -> PinEntry {
+    PinEntry::Typed(Pin::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap())
 }
 
-fn describe(exchanges: &[(&str, &str)]) -> Result<CardInfo, Error> {
+fn describe(exchanges: &[(&str, &str)]) -> Result<Description, Error> {
     Session::open(&mut Script::new(exchanges))?.describe()
 }
 
@@ -25,14 +26,21 @@ fn a_card_describes_itself_without_a_try_spent() {
         ("00CA006E00", DESCRIPTION),
         ("00CA00F900", "6A88"),
         ("00478100 02 B800 00", KEY),
+        ("00CA00C400", "00 7F 7F 7F 03 00 03 9000"),
         ("00200082", "63C3"),
     ]);
-    let expected = CardInfo {
+    let expected = Description {
         serial: "0006:12345678".into(),
         kind: CardKind::OpenPgp,
-        public_key: [9; 32],
-        tries_left: 3,
-        verified: false,
+        key: CardKey::X25519([9; 32]),
+        certificate: None,
+        pin: PinStatus {
+            tries_left: 3,
+            shortest: 6,
+            longest: 127,
+            verified: false,
+            pad: false,
+        },
     };
     assert_eq!(card, Ok(expected));
 }
@@ -55,7 +63,7 @@ fn a_card_without_the_application_is_named() {
         ]))
         .err()
     };
-    assert_eq!(open("6A82"), Some(Error::NoApplet));
+    assert_eq!(open("6A82"), Some(Error::NoApplet(CardKind::OpenPgp)));
     let terminated = Error::Refused {
         step: "select the OpenPGP application",
         status: StatusWord(0x6285),
@@ -71,7 +79,7 @@ fn cards_that_cannot_serve_say_why() {
     );
     assert_eq!(
         describe(&[AID, ("00CA006E00", &rsa)]),
-        Err(Error::NotX25519)
+        Err(Error::Unsupported)
     );
 
     let hashed = "8101 03 8201 08 8304 00000100 9000";
@@ -103,85 +111,36 @@ fn a_prefixed_key_and_the_newer_curve_name_are_taken() {
         ("00CA006E00", &newer),
         ("00CA00F900", "9000"),
         ("00478100 02 B800 00", &prefixed),
+        ("00CA00C400", "00 7F 7F 7F 03 00 03 9000"),
         ("00200082", "9000"),
     ]);
     assert_eq!(
-        card.map(|card| (card.public_key, card.verified)),
-        Ok(([9; 32], true))
+        card.map(|card| (card.key, card.pin.verified)),
+        Ok((CardKey::X25519([9; 32]), true))
     );
 }
 
-/// Tries before, what VERIFY answers (if it may be sent at all), tries after (if they have to be read).
-fn verify(
-    tries: u8,
-    consent: bool,
-    typed: &str,
-    answer: Option<&str>,
-    after: Option<u8>,
-) -> Result<(), Error> {
-    let status = |left: u8| format!("00 20 20 20 {left:02X} 00 03 9000");
-    let (before, after) = (status(tries), after.map(status));
-    let command = format!(
-        "00200082 {:02X} {}",
-        typed.len(),
-        typed
-            .bytes()
-            .map(|b| format!("{b:02X}"))
-            .collect::<String>()
-    );
-    let mut script = vec![AID, ("00CA00C400", before.as_str())];
-    script.extend(answer.map(|answer| (command.as_str(), answer)));
-    script.extend(after.as_deref().map(|after| ("00CA00C400", after)));
+/// What VERIFY answers, and the tries left if they have to be read.
+fn verify(answer: &str, after: Option<u8>) -> Result<(), Error> {
+    let after = after.map(|left| format!("00 20 20 20 {left:02X} 00 03 9000"));
+    let mut script = vec![AID, ("00200082 06 313233343536", answer)];
+    if let Some(after) = &after {
+        script.extend([("00CA00C400", after.as_str()), ("00200082", "6982")]);
+    }
     Session::open(&mut Script::new(&script))
         .unwrap()
-        .verify(&pin(typed), consent)
+        .verify(&pin("123456"))
 }
 
 #[test]
-fn the_right_pin_unlocks() {
-    assert_eq!(verify(3, false, "123456", Some("9000"), None), Ok(()));
-    assert_eq!(verify(1, true, "123456", Some("9000"), None), Ok(()));
-}
-
-#[test]
-fn a_wrong_pin_tells_the_tries_left_and_is_not_tried_again() {
-    assert_eq!(
-        verify(3, false, "654321", Some("63C2"), None),
-        Err(Error::WrongPin { left: 2 })
-    );
-    assert_eq!(
-        verify(3, false, "654321", Some("6982"), Some(2)),
-        Err(Error::WrongPin { left: 2 })
-    );
-    assert_eq!(
-        verify(1, true, "654321", Some("63C0"), None),
-        Err(Error::Blocked)
-    );
-    assert_eq!(
-        verify(1, true, "654321", Some("6983"), None),
-        Err(Error::Blocked)
-    );
-    assert_eq!(
-        verify(1, true, "654321", Some("6982"), Some(0)),
-        Err(Error::Blocked)
-    );
-}
-
-#[test]
-fn no_try_is_spent_in_vain() {
-    assert_eq!(verify(0, true, "123456", None, None), Err(Error::Blocked));
-    assert_eq!(
-        verify(1, false, "123456", None, None),
-        Err(Error::OneTryLeft)
-    );
-    assert_eq!(
-        verify(3, false, "12345", None, None),
-        Err(Error::PinLength { min: 6, max: 32 })
-    );
-    assert_eq!(
-        verify(3, false, &"1".repeat(33), None, None),
-        Err(Error::PinLength { min: 6, max: 32 })
-    );
+fn a_wrong_pin_tells_the_tries_left() {
+    assert_eq!(verify("9000", None), Ok(()));
+    for (answer, after, left) in [("63C2", None, 2), ("6982", Some(2), 2), ("63C1", None, 1)] {
+        assert_eq!(verify(answer, after), Err(Error::WrongPin { left }));
+    }
+    for (answer, after) in [("63C0", None), ("6983", None), ("6982", Some(0))] {
+        assert_eq!(verify(answer, after), Err(Error::Blocked));
+    }
 }
 
 fn dh(answer: &str) -> Result<[u8; 32], Error> {
@@ -189,7 +148,7 @@ fn dh(answer: &str) -> Result<[u8; 32], Error> {
     let mut card = Script::new(&[AID, (&command, answer)]);
     Session::open(&mut card)
         .unwrap()
-        .dh(&[0x42; 32])
+        .agree(&[0x42; 32])
         .map(|secret| *secret.as_bytes())
 }
 
@@ -222,8 +181,11 @@ fn a_diffie_hellman_is_32_bytes_and_not_zero() {
 
 #[test]
 fn locking_is_believed_only_when_seen() {
-    let lock =
-        |exchanges: [(&str, &str); 3]| Session::open(&mut Script::new(&exchanges)).unwrap().lock();
+    let lock = |exchanges: [(&str, &str); 3]| {
+        Session::open(&mut Script::new(&exchanges))
+            .unwrap()
+            .unverify()
+    };
     assert_eq!(
         lock([AID, ("0020FF82", "9000"), ("00200082", "63C3")]),
         Ok(())
@@ -250,6 +212,7 @@ fn noise_is_an_error_and_neither_panics_nor_grows() {
         ("00CA006E00", DESCRIPTION),
         ("00CA00F900", "6A88"),
         ("00478100 02 B800 00", KEY),
+        ("00CA00C400", "00 7F 7F 7F 03 00 03 9000"),
         ("00200082", "63C3"),
     ]
     .map(|(command, response)| (hex(command), hex(response)))
@@ -272,9 +235,9 @@ fn noise_is_an_error_and_neither_panics_nor_grows() {
         };
         let outcome = Session::open(&mut card).and_then(|mut session| {
             session.describe()?;
-            session.verify(&pin("123456"), false)?;
-            session.dh(&[9; 32])?;
-            session.lock()
+            session.verify(&pin("123456"))?;
+            session.agree(&[9; 32])?;
+            session.unverify()
         });
         refused += u32::from(outcome.is_err());
     }

@@ -1,6 +1,6 @@
 //! The calls of the command: what each asks of the engine, and what it is answered.
 
-use sluss_card::{Command, Error, Pin};
+use sluss_card::{Command, Error, Pin, PinEntry};
 use sluss_ipc::{Refusal, Request, Response};
 use sluss_supervisor as sup;
 use zeroize::Zeroizing;
@@ -106,7 +106,7 @@ impl Engine {
         };
         let command = Command::Verify {
             serial: card.serial.clone(),
-            pin,
+            pin: PinEntry::Typed(pin),
             last_try_consented,
         };
         effects.push(self.cards.verify(op, command, VERIFY_TIMEOUT));
@@ -164,10 +164,16 @@ fn refusal(error: &Error) -> Refusal {
         Error::Gone
         | Error::Locked
         | Error::OtherCard { .. }
-        | Error::NoApplet
+        | Error::FactoryPin
+        | Error::Declined
+        | Error::NoPinPad
+        | Error::NotEnrolled
+        | Error::OtherKey
+        | Error::NoApplet(_)
         | Error::NoKey
-        | Error::NotX25519
+        | Error::Unsupported
         | Error::HashedPin
+        | Error::NoMemory
         | Error::Refused { .. }
         | Error::Nonsense { .. }
         | Error::ZeroSecret

@@ -96,7 +96,7 @@ impl Engine {
                 let told = sup::Event::CardInserted {
                     serial: card.serial.clone(),
                     tries_left: card.tries_left,
-                    verified: card.verified,
+                    verified: card.ready,
                 };
                 self.cards.inserted = Some(Inserted {
                     reader,
@@ -118,7 +118,7 @@ impl Engine {
                     self.computed(id, result, now, effects);
                 }
             }
-            Event::Relocked { op, .. } => drop(self.cards.asked.remove(&op)),
+            Event::Forgotten { op } | Event::Relocked { op, .. } => drop(self.cards.asked.remove(&op)),
             Event::Refreshed { op, result } => {
                 self.cards.asked.remove(&op);
                 // Failures come as events of their own.
@@ -130,7 +130,7 @@ impl Engine {
                         now,
                         effects,
                     );
-                    if !card.verified {
+                    if !card.ready {
                         self.step(sup::Event::CardLocked, now, effects);
                     }
                 }
@@ -196,10 +196,16 @@ impl Engine {
                 | Error::Locked
                 | Error::PinLength { .. }
                 | Error::OtherCard { .. }
-                | Error::NoApplet
+                | Error::FactoryPin
+                | Error::Declined
+                | Error::NoPinPad
+                | Error::NotEnrolled
+                | Error::OtherKey
+                | Error::NoApplet(_)
                 | Error::NoKey
-                | Error::NotX25519
+                | Error::Unsupported
                 | Error::HashedPin
+                | Error::NoMemory
                 | Error::Refused { .. }
                 | Error::Nonsense { .. }
                 | Error::ZeroSecret
@@ -237,9 +243,10 @@ impl Engine {
 /// What a card's error means to its user.
 pub(super) fn fault(error: &Error) -> CardFault {
     match error {
-        Error::OtherCard { .. } => CardFault::OtherCard,
-        Error::NoApplet | Error::NoKey => CardFault::NoKey,
-        Error::NotX25519 | Error::HashedPin => CardFault::Unsupported,
+        Error::OtherCard { .. } | Error::OtherKey => CardFault::OtherCard,
+        Error::NotEnrolled => CardFault::NotEnrolled,
+        Error::NoApplet(_) | Error::NoKey => CardFault::NoKey,
+        Error::Unsupported | Error::HashedPin => CardFault::Unsupported,
         Error::Refused { .. }
         | Error::Nonsense { .. }
         | Error::ZeroSecret
@@ -247,6 +254,10 @@ pub(super) fn fault(error: &Error) -> CardFault {
         | Error::WrongPin { .. }
         | Error::OneTryLeft
         | Error::Blocked
+        | Error::FactoryPin
+        | Error::Declined
+        | Error::NoPinPad
+        | Error::NoMemory
         | Error::PinLength { .. } => CardFault::Nonsense,
         Error::Gone | Error::Mute | Error::Timeout | Error::Service(_) => CardFault::Silent,
         Error::Busy => CardFault::InUse,

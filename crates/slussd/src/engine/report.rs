@@ -76,6 +76,8 @@ impl Engine {
                 card: ipc::ReaderCard::Usable {
                     kind: match card.kind {
                         sluss_card::CardKind::OpenPgp => ipc::CardKind::OpenPgp,
+                        sluss_card::CardKind::Piv => ipc::CardKind::Piv,
+                        sluss_card::CardKind::Pkcs11 => ipc::CardKind::Pkcs11,
                     },
                     serial: card.serial.clone(),
                     mode: ipc::KeyMode::Held,
