@@ -154,6 +154,11 @@ impl<'a> Document<'a> {
         sections
     }
 
+    /// Whether anything is said in `section`.
+    pub(crate) fn mentions(&self, section: &str) -> bool {
+        self.sections.contains_key(section) || self.values.keys().any(|key| within(key, section))
+    }
+
     /// Refuses what a single value could not show, at the place of `key`, or of its section if that is not set.
     pub(crate) fn reject(&mut self, key: &'static str, reason: ValueError) {
         let place = match self.values.get(key) {
@@ -279,7 +284,7 @@ impl<'a> Document<'a> {
         let sections = self
             .keys
             .iter()
-            .filter_map(|key| key.path.split_once('.'))
+            .filter_map(|key| key.path.rsplit_once('.'))
             .map(|(section, _)| section);
         let candidates = self
             .keys

@@ -82,6 +82,21 @@ pub enum ValueError {
     OutOfRange { least: i64, most: i64 },
     #[error("must not be shorter than '{than}'")]
     ShorterThan { than: &'static str },
+    #[error("not one of {}", words.join(", "))]
+    NotOneOf { words: Vec<&'static str> },
+    #[error("not an absolute path")]
+    NotAPath,
+    #[error("not an object identifier in dots")]
+    NotAnOid,
+    #[error("not the name of a key on a card")]
+    NotAKeyId,
+    #[error("means nothing without {setting}")]
+    OnlyWith { setting: &'static str },
+    #[error(
+        "with 'pin' as \"ask\", a key that the card holds would want its PIN at every rekey, some 240 times in a \
+         working day: take \"keep\", or 'pin' as \"until-lock\", or \"held\" from 'modes'"
+    )]
+    PromptsAtEachRekey,
     #[error("must not be empty")]
     Empty,
     #[error("more than {limit} characters or entries")]

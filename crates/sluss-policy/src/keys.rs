@@ -36,6 +36,39 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
     key("tunnel.keepalive", "keepalive = \"25s\""),
     key("tunnel.respond", "respond = false"),
     key("user.may_disconnect", "may_disconnect = true"),
+    key(
+        "card.pkcs11_module",
+        "pkcs11_module = \"/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so\"",
+    ),
+    key("card.modes", "modes = [\"held\", \"sealed\"]"),
+    key("card.signature_wrap", "signature_wrap = false"),
+    key("card.pin", "pin = \"until-lock\""),
+    key("card.after_use", "after_use = \"keep\""),
+    key("card.on_removal", "on_removal = \"grace\""),
+    key("card.grace", "grace = \"10s\""),
+    key("card.allow_factory_pin", "allow_factory_pin = false"),
+    key(
+        "card.certificate.issuers",
+        "issuers = [\"/etc/sluss/service-cards.pem\"]",
+    ),
+    key(
+        "card.certificate.subject",
+        "subject = \"*,O=Exempel kommun,C=SE\"",
+    ),
+    key(
+        "card.certificate.key_usage",
+        "key_usage = [\"digitalSignature\"]",
+    ),
+    key(
+        "card.certificate.extended_key_usage",
+        "extended_key_usage = [\"1.3.6.1.5.5.7.3.2\"]",
+    ),
+    key(
+        "card.certificate.crls",
+        "crls = [\"/var/lib/sluss/service-cards.crl\"]",
+    ),
+    key("login.hand_over", "hand_over = true"),
+    key("login.wait", "wait = \"10s\""),
     key("timing.settle_quiet", "settle_quiet = \"250ms\""),
     key("timing.settle_limit", "settle_limit = \"2s\""),
     key("timing.probe_timeout", "probe_timeout = \"800ms\""),
@@ -57,5 +90,10 @@ pub const DEVICE_KEYS: &[KeyInfo] = &[
     key(
         "card.public_key",
         "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"",
+    ),
+    key("card.key", "key = \"openpgp:dec\""),
+    key(
+        "card.sealed_key",
+        "sealed_key = \"BASE64 OF THE SEALED KEY\"",
     ),
 ];

@@ -3,6 +3,7 @@
 //! The parser takes text and gives either a [`Policy`] or every mistake with its place. It reads no
 //! file, runs no program and knows no key that could. `docs/policy.md` describes each key.
 
+mod card;
 mod device;
 mod document;
 mod error;
@@ -10,10 +11,11 @@ mod keys;
 mod policy;
 mod values;
 
-pub use device::{CardBinding, DeviceBinding};
+pub use card::{AfterUse, CardRules, CertificateRules, KeyMode, KeyUsage, Oid, OnRemoval, PinLife};
+pub use device::{CardBinding, DeviceBinding, KeyId};
 pub use error::{PolicyError, Problem, ValueError};
 pub use keys::{DEVICE_KEYS, KeyInfo, POLICY_KEYS};
-pub use policy::{Beacon, Gateway, Policy, Support, Timing, TunnelSettings, UserRights};
+pub use policy::{Beacon, Gateway, Login, Policy, Support, Timing, TunnelSettings, UserRights};
 pub use values::{PresharedKey, PublicKey, SpkiPin};
 
 /// One policy or device file: its name, for messages only, and what it holds.

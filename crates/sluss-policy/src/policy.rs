@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use crate::document::Document;
 use crate::error::Span;
 use crate::values::{boolean, duration, endpoint, integer, internal_prefix, label, list, text};
-use crate::{POLICY_KEYS, PolicyError, PublicKey, Source, SpkiPin, ValueError};
+use crate::{CardRules, POLICY_KEYS, PolicyError, PublicKey, Source, SpkiPin, ValueError};
 
 /// The one that this version reads.
-const SCHEMA: i64 = 1;
+pub(crate) const SCHEMA: i64 = 1;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ pub struct Policy {
     pub beacons: Vec<Beacon>,
     pub tunnel: TunnelSettings,
     pub user: UserRights,
+    pub card: CardRules,
+    pub login: Login,
     pub timing: Timing,
     pub support: Support,
 }
@@ -65,6 +67,15 @@ pub struct TunnelSettings {
 pub struct UserRights {
     /// Whether `sluss down` is allowed.
     pub may_disconnect: bool,
+}
+
+/// What the PIN that opened the user's session is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// Whether the daemon takes it, so that nobody types it twice.
+    pub hand_over: bool,
+    /// How long the session waits for the tunnel at most; `None`: not at all.
+    pub wait: Option<Duration>,
 }
 
 /// How long to wait for what. The defaults are right for nearly everybody.
@@ -115,9 +126,11 @@ impl Policy {
             }
             Some(beacon)
         });
-        let (tunnel, user, timing, support) = (
+        let (tunnel, user, card, login, timing, support) = (
             TunnelSettings::build(document),
             UserRights::build(document),
+            CardRules::build(document),
+            Login::build(document),
             Timing::build(document),
             Support::build(document),
         );
@@ -128,6 +141,8 @@ impl Policy {
             beacons,
             tunnel,
             user,
+            card: card?,
+            login,
             timing,
             support,
         })
@@ -197,6 +212,20 @@ impl UserRights {
                 .optional("user.may_disconnect", boolean)
                 .unwrap_or(true),
         }
+    }
+}
+
+impl Login {
+    fn build(document: &mut Document<'_>) -> Self {
+        let hand_over = document
+            .optional("login.hand_over", boolean)
+            .unwrap_or(true);
+        let wait = document.optional("login.wait", text(duration(SECOND..=SECOND * 60)));
+        if wait.is_some() && !hand_over {
+            let setting = "hand_over = true";
+            document.reject("login.wait", ValueError::OnlyWith { setting });
+        }
+        Self { hand_over, wait }
     }
 }
 
@@ -290,6 +319,8 @@ impl fmt::Display for Policy {
             beacons,
             tunnel,
             user,
+            card,
+            login,
             timing,
             support,
         } = self;
@@ -324,6 +355,10 @@ impl fmt::Display for Policy {
         }
         writeln!(f, "respond = {}", tunnel.respond)?;
         writeln!(f, "\n[user]\nmay_disconnect = {}", user.may_disconnect)?;
+        writeln!(f, "\n{card}\n[login]\nhand_over = {}", login.hand_over)?;
+        if let Some(wait) = login.wait {
+            writeln!(f, "wait = \"{}\"", Span(wait))?;
+        }
         writeln!(
             f,
             "\n[timing]\nsettle_quiet = \"{}\"",
@@ -345,11 +380,11 @@ impl fmt::Display for Policy {
     }
 }
 
-fn quoted(text: &str) -> toml::Value {
+pub(crate) fn quoted(text: &str) -> toml::Value {
     toml::Value::from(text)
 }
 
-fn array(items: &[impl fmt::Display]) -> toml::Value {
+pub(crate) fn array(items: &[impl fmt::Display]) -> toml::Value {
     items
         .iter()
         .map(ToString::to_string)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use toml::de::DeValue;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::document::TextRange;
-use crate::{Problem, ValueError};
+use crate::{Oid, Problem, ValueError};
 
 /// An X25519 public key, written as WireGuard does: base64 of 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,6 +66,13 @@ pub struct PresharedKey([u8; 32]);
 impl PresharedKey {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// Writes it as WireGuard does, without a copy elsewhere.
+impl PresharedKey {
+    pub(crate) fn append_base64(&self, text: &mut String) {
+        BASE64.encode_string(self.0, text);
     }
 }
 
@@ -250,13 +258,83 @@ pub(crate) fn list<T: PartialEq>(
 
 /// Text for people: one line, not too long.
 pub(crate) fn label(text: &str) -> Result<String, ValueError> {
-    const LIMIT: usize = 120;
+    line(text, 120)
+}
+
+/// A distinguished name with wildcards, which can be long.
+pub(crate) fn pattern(text: &str) -> Result<String, ValueError> {
+    line(text, 500)
+}
+
+fn line(text: &str, limit: usize) -> Result<String, ValueError> {
     match text {
         text if text.trim().is_empty() => Err(ValueError::Empty),
         text if text.chars().any(char::is_control) => Err(ValueError::ControlCharacter),
-        text if text.chars().count() > LIMIT => Err(ValueError::TooLong { limit: LIMIT }),
+        text if text.chars().count() > limit => Err(ValueError::TooLong { limit }),
         text => Ok(text.to_owned()),
     }
+}
+
+/// What each word of the policy stands for.
+pub(crate) type Words<T> = &'static [(&'static str, T)];
+
+pub(crate) fn one_of<T: Copy>(words: Words<T>) -> impl Fn(&str) -> Result<T, ValueError> {
+    move |text| {
+        let found = words.iter().find(|(word, _)| *word == text);
+        found
+            .map(|(_, meaning)| *meaning)
+            .ok_or_else(|| ValueError::NotOneOf {
+                words: words.iter().map(|(word, _)| *word).collect(),
+            })
+    }
+}
+
+/// The word for `meaning`.
+pub(crate) fn word<T: PartialEq>(words: Words<T>, meaning: T) -> &'static str {
+    let found = words.iter().find(|(_, known)| *known == meaning);
+    found.map_or("", |(word, _)| word)
+}
+
+/// A file by its absolute path. It is not looked for here.
+pub(crate) fn path(text: &str) -> Result<PathBuf, ValueError> {
+    let path = PathBuf::from(line(text, 500)?);
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(ValueError::NotAPath),
+    }
+}
+
+/// As the policy would write it: it came from text.
+pub(crate) fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
+}
+
+/// Two or more numbers in dots, the first two within their bounds (X.660, 7.6).
+pub(crate) fn oid(text: &str) -> Result<Oid, ValueError> {
+    let arc = |digits: &str| {
+        let canonical = digits == "0" || !digits.starts_with('0');
+        let plain = canonical && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|_| plain)
+    };
+    let arcs: Option<Vec<u64>> = text.split('.').map(arc).collect();
+    match arcs.as_deref() {
+        Some([0 | 1, 0..40, ..] | [2, _, ..]) if text.len() <= 120 => Ok(Oid(text.to_owned())),
+        Some(_) | None => Err(ValueError::NotAnOid),
+    }
+}
+
+/// Base64 of one to `limit` bytes.
+pub(crate) fn bytes(limit: usize) -> impl Fn(&str) -> Result<Vec<u8>, ValueError> {
+    move |text| match BASE64.decode(text) {
+        Ok(bytes) if bytes.is_empty() => Err(ValueError::Empty),
+        Ok(bytes) if bytes.len() > limit => Err(ValueError::TooLong { limit }),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err(ValueError::NotBase64),
+    }
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    BASE64.encode(bytes)
 }
 
 /// A time with its unit, within bounds.

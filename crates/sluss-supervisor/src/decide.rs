@@ -44,6 +44,7 @@ impl State {
         };
         let key = match &self.key {
             Key::Verifying { deadline, .. } => Some((*deadline, DeadlineReason::PinCheckOverdue)),
+            Key::Away { until, .. } => Some((*until, DeadlineReason::GraceOver)),
             Key::Absent
             | Key::Unusable(_)
             | Key::Locked(_)
@@ -80,6 +81,7 @@ impl State {
 
     pub(crate) fn decide(&mut self, policy: &Policy, now: Time, actions: &mut Vec<Action>) {
         self.decide_location(policy, now);
+        self.decide_grace(now);
         self.decide_secrets(actions);
         self.decide_tunnel(policy, now, actions);
         self.decide_host(now, actions);
@@ -127,10 +129,22 @@ impl State {
         }
     }
 
+    /// A card that is away is waited for only for the sake of a tunnel that may live on.
+    fn decide_grace(&mut self, now: Time) {
+        if let Key::Away { until, .. } = &self.key {
+            let exists = matches!(self.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
+            let asleep = matches!(self.location, Location::Asleep { .. });
+            if *until <= now || !exists || asleep || !self.bears_tunnel() {
+                self.key = Key::Absent;
+            }
+        }
+    }
+
     fn decide_secrets(&mut self, actions: &mut Vec<Action>) {
         let entitled = match &self.key {
             Key::Absent | Key::Unusable(_) | Key::Withdrawn(_) => None,
-            Key::Locked(card)
+            Key::Away { card, .. }
+            | Key::Locked(card)
             | Key::AwaitingPin { card, .. }
             | Key::Declined { card, .. }
             | Key::Verifying { card, .. }
@@ -289,6 +303,7 @@ impl State {
             }
             Key::Declined { card, .. } if inside => self.key = Key::locked(card.clone()),
             Key::Absent
+            | Key::Away { .. }
             | Key::Unusable(_)
             | Key::Locked(_)
             | Key::AwaitingPin { .. }
@@ -312,6 +327,7 @@ impl State {
         let wanted = match &self.key {
             Key::AwaitingPin { op, .. } => Some(*op),
             Key::Absent
+            | Key::Away { .. }
             | Key::Unusable(_)
             | Key::Locked(_)
             | Key::Declined { .. }

@@ -31,8 +31,9 @@ pub enum Event {
         tries_left: u8,
     },
 
-    /// The user typed a PIN, which the caller holds until [`Action::VerifyPin`] or [`Action::DiscardPin`].
+    /// There is a PIN, which the caller holds until [`Action::VerifyPin`] or [`Action::DiscardPin`].
     PinOffered {
+        source: PinSource,
         last_try_consented: bool,
     },
     /// The card's answer to [`Action::VerifyPin`].
@@ -106,6 +107,16 @@ pub enum LossReason {
     Overdue,
 }
 
+/// Where a PIN comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinSource {
+    /// The user typed it for us, or will on the reader's own keys.
+    User,
+    /// The user typed it for somebody else, who hands it on: at login, or at the locked screen. It may be for another
+    /// card, so it is tried while all tries are left, and only then.
+    Login,
+}
+
 /// What the card said to a PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinCheck {
@@ -144,6 +155,8 @@ pub enum Action {
     LockCard,
     /// Wipe every session key and every cached secret of the card, now.
     ForgetKeys,
+    /// Lock the session of the user at the screen.
+    LockSession,
 
     /// Make the device, start the threads, begin the handshake.
     StartTunnel { op: Op },

@@ -22,11 +22,11 @@ mod state;
 mod tests;
 mod time;
 
-pub use event::{Action, Event, LossReason, PinCheck};
+pub use event::{Action, Event, LossReason, PinCheck, PinSource};
 pub use link::{Evidence, Link, LinkId, Outcome};
 pub use state::{
-    Card, CardFault, Confirmation, Host, HostMode, Insertion, Intent, Key, Location, Op,
-    OutsideReason, Retry, Session, State, Tunnel, Verified,
+    Card, CardFault, CertificateFault, Confirmation, Host, HostMode, Insertion, Intent, Key,
+    Location, Op, OutsideReason, Retry, Session, State, Tunnel, Verified,
 };
 pub use time::{Deadline, DeadlineReason, Time};
 

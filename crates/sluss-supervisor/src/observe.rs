@@ -2,15 +2,18 @@
 //!
 //! An answer changes something only if it carries the `Op` that is waited for.
 
-use sluss_policy::Policy;
+use sluss_policy::{OnRemoval, Policy};
 
 use crate::decide::{HOST_RETRY, PIN_CHECK, PROBE_AGAIN, SLEEP};
 use crate::link::next_hops;
 use crate::{
     Action, Card, Confirmation, Event, Evidence, Host, Insertion, Intent, Key, Link, LinkId,
-    Location, LossReason, Op, Outcome, OutsideReason, PinCheck, Retry, Session, State, Time,
-    Tunnel, Verified,
+    Location, LossReason, Op, Outcome, OutsideReason, PinCheck, PinSource, Retry, Session, State,
+    Time, Tunnel, Verified,
 };
+
+/// What every kind of card starts with at least.
+const ALL_TRIES: u8 = 3;
 
 impl State {
     /// Returns what the user's own demand calls for at once. All else is `decide`'s to say.
@@ -30,27 +33,16 @@ impl State {
                 serial,
                 tries_left,
                 verified,
-            } => {
-                let card = Card {
-                    serial,
-                    tries_left,
-                    insertion: Insertion(self.number()),
-                };
-                self.key = if verified {
-                    Key::Unlocked(card)
-                } else {
-                    Key::locked(card)
-                };
-                self.forget_failures();
-            }
+            } => self.card_inserted(serial, tries_left, verified),
             Event::CardUnusable(fault) => self.key = Key::Unusable(fault),
-            Event::CardRemoved => self.key = Key::Absent,
+            Event::CardRemoved => return self.card_removed(policy, now),
             Event::CardLocked => self.card_locked(),
             Event::TriesCounted { tries_left } => self.tries_counted(tries_left),
 
-            Event::PinOffered { last_try_consented } => {
-                return Some(self.pin_offered(last_try_consented, now));
-            }
+            Event::PinOffered {
+                source,
+                last_try_consented,
+            } => return Some(self.pin_offered(source, last_try_consented, now)),
             Event::PinChecked { op, check } => self.pin_checked(op, check),
             Event::PinDeclined { op } => self.pin_declined(op),
             Event::LockRequested => return self.lock_requested(),
@@ -204,6 +196,52 @@ impl State {
         }
     }
 
+    fn card_inserted(&mut self, serial: String, tries_left: u8, verified: bool) {
+        let insertion = match &self.key {
+            // It is back in time: one stay, as if it had been reset.
+            Key::Away { card, .. } if card.serial == serial => card.insertion,
+            Key::Absent
+            | Key::Away { .. }
+            | Key::Unusable(_)
+            | Key::Locked(_)
+            | Key::AwaitingPin { .. }
+            | Key::Declined { .. }
+            | Key::Withdrawn(_)
+            | Key::Verifying { .. }
+            | Key::Unlocked(_)
+            | Key::Blocked(_) => Insertion(self.number()),
+        };
+        let card = Card {
+            serial,
+            tries_left,
+            insertion,
+        };
+        self.key = if verified {
+            Key::Unlocked(card)
+        } else {
+            Key::locked(card)
+        };
+        self.forget_failures();
+    }
+
+    fn card_removed(&mut self, policy: &Policy, now: Time) -> Option<Action> {
+        if matches!(self.key, Key::Away { .. }) {
+            return None;
+        }
+        let pulled = self.key.card().cloned();
+        self.key = match (policy.card.on_removal, &pulled) {
+            (OnRemoval::Grace(grace), Some(card)) => Key::Away {
+                card: card.clone(),
+                until: now + grace,
+            },
+            (OnRemoval::Grace(_) | OnRemoval::Disconnect | OnRemoval::LockSession, _) => {
+                Key::Absent
+            }
+        };
+        let lock = policy.card.on_removal == OnRemoval::LockSession && pulled.is_some();
+        lock.then_some(Action::LockSession)
+    }
+
     fn tries_counted(&mut self, tries_left: u8) {
         if let Some(card) = self.key.card_mut() {
             card.tries_left = tries_left;
@@ -220,8 +258,16 @@ impl State {
         }
     }
 
-    fn pin_offered(&mut self, last_try_consented: bool, now: Time) -> Action {
+    fn pin_offered(&mut self, source: PinSource, last_try_consented: bool, now: Time) -> Action {
         match &self.key {
+            Key::Locked(card)
+            | Key::AwaitingPin { card, .. }
+            | Key::Declined { card, .. }
+            | Key::Withdrawn(card)
+                if source == PinSource::Login && card.tries_left < ALL_TRIES =>
+            {
+                Action::DiscardPin
+            }
             Key::Locked(card)
             | Key::AwaitingPin { card, .. }
             | Key::Declined { card, .. }
@@ -239,6 +285,7 @@ impl State {
                 }
             }
             Key::Absent
+            | Key::Away { .. }
             | Key::Unusable(_)
             | Key::Verifying { .. }
             | Key::Unlocked(_)
@@ -294,6 +341,9 @@ impl State {
     }
 
     fn lock_requested(&mut self) -> Option<Action> {
+        if matches!(self.key, Key::Away { .. }) {
+            self.key = Key::Absent;
+        }
         let card = self.key.card()?.clone();
         self.key = Key::Withdrawn(card);
         Some(Action::LockCard)

@@ -109,6 +109,11 @@ pub enum OutsideReason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     Absent,
+    /// It was pulled from under a tunnel, which lives on while it may come back: not after `until`.
+    Away {
+        card: Card,
+        until: Time,
+    },
     /// A card is there that cannot serve.
     Unusable(CardFault),
     /// It wants its PIN, and nobody was asked yet.
@@ -146,6 +151,8 @@ pub struct Card {
 /// Why a card cannot serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CardFault {
+    /// No card is bound to this laptop.
+    NotEnrolled,
     /// It is not the one that is bound to this laptop.
     OtherCard,
     /// It holds no key that could serve.
@@ -158,6 +165,27 @@ pub enum CardFault {
     Silent,
     /// Another program uses it exclusively.
     InUse,
+    /// The policy asks for a certificate, and not for this one.
+    Certificate(CertificateFault),
+}
+
+/// What is wrong with a card's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateFault {
+    /// The card has none that the policy asks for.
+    Missing,
+    /// The card has several, for different keys.
+    Several,
+    Unreadable,
+    Expired,
+    NotYetValid,
+    Revoked,
+    /// The revocation list is missing, too old, or not its issuer's.
+    RevocationUnknown,
+    /// It leads to none of the policy's issuers.
+    Untrusted,
+    WrongUsage,
+    WrongSubject,
 }
 
 /// The tunnel as the tunnel worker told it.
@@ -286,7 +314,7 @@ impl Key {
     /// The card that could serve, whatever state it is in.
     pub fn card(&self) -> Option<&Card> {
         match self {
-            Self::Absent | Self::Unusable(_) => None,
+            Self::Absent | Self::Away { .. } | Self::Unusable(_) => None,
             Self::AwaitingPin { card, .. }
             | Self::Declined { card, .. }
             | Self::Verifying { card, .. }
@@ -299,7 +327,7 @@ impl Key {
 
     pub(crate) fn card_mut(&mut self) -> Option<&mut Card> {
         match self {
-            Self::Absent | Self::Unusable(_) => None,
+            Self::Absent | Self::Away { .. } | Self::Unusable(_) => None,
             Self::AwaitingPin { card, .. }
             | Self::Declined { card, .. }
             | Self::Verifying { card, .. }

@@ -10,8 +10,8 @@ use sluss_policy::{Policy, Source};
 
 use crate::{
     Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link,
-    LinkId, Location, LossReason, Op, Outcome, OutsideReason, PinCheck, Session, State, Time,
-    Tunnel, step,
+    LinkId, Location, LossReason, Op, Outcome, OutsideReason, PinCheck, PinSource, Session, State,
+    Time, Tunnel, step,
 };
 
 const POLICY: &str = r#"
@@ -155,6 +155,7 @@ fn check_turn(
             | Action::VerifyPin { .. }
             | Action::DiscardPin
             | Action::LockCard
+            | Action::LockSession
             | Action::ForgetKeys
             | Action::StopTunnel { .. }
             | Action::RefreshTunnel
@@ -265,6 +266,7 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
                 key: Key::AwaitingPin { .. },
                 ..
             } => Event::PinOffered {
+                source: PinSource::User,
                 last_try_consented: true,
             },
             State {
@@ -334,6 +336,7 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
         Event::CardRemoved,
         Event::CardLocked,
         Event::PinOffered {
+            source: PinSource::User,
             last_try_consented: false,
         },
         Event::LockRequested,
@@ -512,6 +515,10 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
             time(deadline);
         }
         Key::AwaitingPin { op, .. } => number(&mut op.0),
+        Key::Away { card, until } => {
+            number(&mut card.insertion.0);
+            time(until);
+        }
         Key::Absent
         | Key::Unusable(_)
         | Key::Locked(_)

@@ -49,6 +49,8 @@ pub enum DeadlineReason {
     SleepOverdue,
     /// The card should have answered to the PIN.
     PinCheckOverdue,
+    /// The card was pulled and has not come back in time.
+    GraceOver,
     /// The tunnel should have started.
     TunnelStartOverdue,
     /// The tunnel should have stopped.

@@ -218,6 +218,13 @@ impl Daemon {
                 }
             }
             Effect::ApplyHost { op, mode } => drop(self.host.send((op, self.host_config(mode)))),
+            Effect::LockSession => drop(tokio::spawn(async {
+                match logind::lock_session().await {
+                    Ok(true) => info!("the session is locked"),
+                    Ok(false) => warn!("there is no session to lock"),
+                    Err(error) => warn!(%error, "the session cannot be locked"),
+                }
+            })),
             Effect::Answer { call, response } => {
                 if let Some(answer) = self.calls.remove(&call) {
                     answer.send(*response);

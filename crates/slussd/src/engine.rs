@@ -104,6 +104,8 @@ pub enum Effect {
         op: Op,
         mode: sup::HostMode,
     },
+    /// Lock the session of the user at the screen.
+    LockSession,
     Answer {
         call: CallId,
         response: Box<Response>,
@@ -245,6 +247,7 @@ impl Engine {
                 last_try_consented,
             } => self.verify_pin(op, last_try_consented, effects),
             Action::DiscardPin => self.discard_pin(effects),
+            Action::LockSession => effects.push(Effect::LockSession),
             Action::LockCard => effects.push(self.cards.lock()),
             Action::ForgetKeys => {
                 self.cards.forget_requests();
@@ -274,6 +277,7 @@ impl Engine {
                     sup::Key::Unlocked(_) => self.cards.dh(id, with, timeout),
                     // Not asked: it would refuse, and some cards take long to say so. It is told again when unlocked.
                     sup::Key::Absent
+                    | sup::Key::Away { .. }
                     | sup::Key::Unusable(_)
                     | sup::Key::Locked(_)
                     | sup::Key::AwaitingPin { .. }

@@ -259,7 +259,7 @@ impl Judge {
                 assert_eq!(self.unlocked, Some(false), "a PIN spent without need");
                 self.check = Some((*op, sight.now + Duration::from_secs(30)));
             }
-            Action::DiscardPin | Action::LockCard => {}
+            Action::DiscardPin | Action::LockCard | Action::LockSession => {}
             Action::ForgetKeys => {
                 assert!(self.wipe_due, "wiped keys that may stay");
                 (self.secrets, self.wipe_due) = (false, false);

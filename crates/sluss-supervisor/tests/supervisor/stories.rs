@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluss_policy::Policy;
 use sluss_supervisor::{
     Action, DeadlineReason, Event, Evidence, Host, HostMode, Key, Link, Location, LossReason, Op,
-    Outcome, OutsideReason, PinCheck, Session, State, Time, Tunnel, step,
+    Outcome, OutsideReason, PinCheck, PinSource, Session, State, Time, Tunnel, step,
 };
 
 use crate::world::{POLICY, TrueLink, link, policy};
@@ -854,6 +854,7 @@ impl Laptop {
 
     fn offer_pin(&mut self) -> Vec<Action> {
         self.tell(Event::PinOffered {
+            source: PinSource::User,
             last_try_consented: false,
         })
     }

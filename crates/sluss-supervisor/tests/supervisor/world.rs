@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{
     Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Op, Outcome,
-    PinCheck, State, Time, Tunnel, step,
+    PinCheck, PinSource, State, Time, Tunnel, step,
 };
 
 use crate::judge::{Judge, Sight};
@@ -273,6 +273,7 @@ impl World {
     pub(crate) fn type_pin(&mut self) {
         self.prompt = None;
         self.tell(Event::PinOffered {
+            source: PinSource::User,
             last_try_consented: true,
         });
     }
@@ -342,7 +343,7 @@ impl World {
                 self.card_free = at;
                 self.push(at, Later::Verify(op));
             }
-            Action::DiscardPin => {}
+            Action::DiscardPin | Action::LockSession => {}
             Action::LockCard => {
                 if let Some(card) = &mut self.card {
                     card.verified = false;

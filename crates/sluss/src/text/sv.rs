@@ -525,6 +525,14 @@ fn bad_value(text: &Swedish, reason: &ValueError) -> String {
         }
         ValueError::OutOfRange { least, most } => format!("måste ligga mellan {least} och {most}"),
         ValueError::ShorterThan { than } => format!("får inte vara kortare än '{than}'"),
+        ValueError::NotOneOf { words } => format!("måste vara något av {}", words.join(", ")),
+        ValueError::NotAPath => "inte en absolut sökväg".to_owned(),
+        ValueError::NotAnOid => "inte en objektidentifierare med punkter".to_owned(),
+        ValueError::NotAKeyId => "inte namnet på en nyckel på ett kort".to_owned(),
+        ValueError::OnlyWith { setting } => format!("betyder inget utan {setting}"),
+        ValueError::PromptsAtEachRekey => "med 'pin' som \"ask\" skulle en nyckel som kortet självt håller kräva PIN-koden vid varje nyckelbyte, \
+             ungefär 240 gånger om dagen: ta \"keep\", eller 'pin' som \"until-lock\", eller ta bort \"held\" ur 'modes'"
+            .to_owned(),
         ValueError::Empty => "får inte vara tomt".to_owned(),
         ValueError::TooLong { limit } => format!("mer än {limit} tecken eller poster"),
         ValueError::ControlCharacter => "innehåller ett styrtecken".to_owned(),

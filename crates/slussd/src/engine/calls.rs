@@ -84,6 +84,7 @@ impl Engine {
         });
         self.step(
             sup::Event::PinOffered {
+                source: sup::PinSource::User,
                 last_try_consented: last_try,
             },
             now,
@@ -118,7 +119,7 @@ impl Engine {
             return;
         };
         let refusal = match &self.state.key {
-            sup::Key::Absent => Refusal::NoCard,
+            sup::Key::Absent | sup::Key::Away { .. } => Refusal::NoCard,
             sup::Key::Unusable(fault) => Refusal::CardUnusable {
                 fault: report::card_fault(*fault),
             },

@@ -140,7 +140,7 @@ impl Engine {
     fn key(&self) -> ipc::Key {
         match &self.state.key {
             sup::Key::Absent if !self.cards.service => ipc::Key::NoService,
-            sup::Key::Absent => ipc::Key::Absent,
+            sup::Key::Absent | sup::Key::Away { .. } => ipc::Key::Absent,
             sup::Key::Unusable(fault) => ipc::Key::Unusable {
                 fault: card_fault(*fault),
             },
@@ -160,10 +160,12 @@ impl Engine {
             .inserted
             .as_ref()
             .is_some_and(|inserted| inserted.overdue);
+        let missed = matches!(self.state.key, sup::Key::Away { .. });
         let not_applied = matches!(self.state.host, sup::Host::Failed { .. });
         [
             gateway_silent(&self.state, figures).then_some(ipc::Warning::GatewaySilent),
             slow.then_some(ipc::Warning::CardSlow),
+            missed.then_some(ipc::Warning::CardMissed),
             not_applied.then_some(ipc::Warning::HostNotApplied),
         ]
         .into_iter()
@@ -304,7 +306,9 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
         } => {}
     }
     match &state.key {
-        sup::Key::Absent | sup::Key::Unusable(_) => return ipc::DownReason::NoCard,
+        sup::Key::Absent | sup::Key::Away { .. } | sup::Key::Unusable(_) => {
+            return ipc::DownReason::NoCard;
+        }
         sup::Key::Locked(_)
         | sup::Key::AwaitingPin { .. }
         | sup::Key::Declined { .. }
@@ -364,6 +368,23 @@ pub(super) fn card_fault(fault: sup::CardFault) -> ipc::CardFault {
         sup::CardFault::Nonsense => ipc::CardFault::Nonsense,
         sup::CardFault::Silent => ipc::CardFault::Silent,
         sup::CardFault::InUse => ipc::CardFault::InUse,
+        sup::CardFault::NotEnrolled => ipc::CardFault::NotEnrolled,
+        sup::CardFault::Certificate(fault) => certificate_fault(fault),
+    }
+}
+
+fn certificate_fault(fault: sup::CertificateFault) -> ipc::CardFault {
+    match fault {
+        sup::CertificateFault::Missing => ipc::CardFault::NoCertificate,
+        sup::CertificateFault::Several => ipc::CardFault::SeveralCertificates,
+        sup::CertificateFault::Unreadable => ipc::CardFault::CertificateUnreadable,
+        sup::CertificateFault::Expired => ipc::CardFault::CertificateExpired,
+        sup::CertificateFault::NotYetValid => ipc::CardFault::CertificateNotYetValid,
+        sup::CertificateFault::Revoked => ipc::CardFault::CertificateRevoked,
+        sup::CertificateFault::RevocationUnknown => ipc::CardFault::RevocationUnknown,
+        sup::CertificateFault::Untrusted => ipc::CardFault::CertificateUntrusted,
+        sup::CertificateFault::WrongUsage => ipc::CardFault::CertificateWrongUsage,
+        sup::CertificateFault::WrongSubject => ipc::CardFault::CertificateWrongSubject,
     }
 }
 
@@ -385,6 +406,7 @@ fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
         sup::DeadlineReason::ProbeAgain => ipc::DeadlineReason::ProbeAgain,
         sup::DeadlineReason::SleepOverdue => ipc::DeadlineReason::SleepOverdue,
         sup::DeadlineReason::PinCheckOverdue => ipc::DeadlineReason::PinCheckOverdue,
+        sup::DeadlineReason::GraceOver => ipc::DeadlineReason::GraceOver,
         sup::DeadlineReason::TunnelStartOverdue => ipc::DeadlineReason::TunnelStartOverdue,
         sup::DeadlineReason::TunnelStopOverdue => ipc::DeadlineReason::TunnelStopOverdue,
         sup::DeadlineReason::TunnelRetry => ipc::DeadlineReason::TunnelRetry,
