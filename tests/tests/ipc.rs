@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use sluss_ipc::enroll::Order;
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
 use sluss_ipc::{
     Algorithm, Call, Card, CardKind, Client, Decoder, DownReason, Error, Evidence, Gateway, Host,
@@ -245,7 +246,7 @@ fn who_may_call_what() -> Result<()> {
     }
     let everybody = vec![Call::Status, Call::Monitor, Call::Agent];
     let mut but_root = Call::ALL.to_vec();
-    but_root.retain(|call| *call != Call::HandOver);
+    but_root.retain(|call| !matches!(call, Call::HandOver | Call::Survey | Call::Enroll));
     for (user, may) in [
         (MALLORY, everybody),
         (ALICE, but_root),
@@ -638,6 +639,7 @@ impl Record {
                 answer.send(Response::PromptWithdrawn { id });
             }
             Call::HandOver => drop(answer.send(Response::HandedOver { wait_ms: None })),
+            Call::Survey | Call::Enroll => drop(answer.send(Response::Done)),
             Call::Up
             | Call::Down
             | Call::Unlock
@@ -826,10 +828,28 @@ fn ask_everything(socket: &Path) -> Result<()> {
                 pin: pin()?,
                 uid: MALLORY,
             },
+            Call::Survey => Request::Survey,
+            Call::Enroll => Request::Enroll(Box::new(order()?)),
         };
         println!("{call:?}: {:?}", Client::connect(socket)?.call(&request)?);
     }
     Ok(())
+}
+
+/// An order as `sluss enroll` gives it.
+fn order() -> Result<Order> {
+    Ok(Order {
+        serial: "0006:12345678".to_owned(),
+        key: "openpgp:dec".to_owned(),
+        make: None,
+        replace: Vec::new(),
+        device: "laptop".to_owned(),
+        addresses: vec!["10.20.255.7/32".to_owned()],
+        preshared_key: None,
+        pin: Pin::new(b"123456".to_vec().into()),
+        last_try: false,
+        admin_pin: None,
+    })
 }
 
 /// Listens where the daemon should.

@@ -84,7 +84,7 @@ pub enum KeyFault {
     /// The policy forbids to use such a key.
     Forbidden,
     /// The policy's rules for certificates are not met.
-    Certificate(CardFault),
+    Certificate { fault: CardFault },
 }
 
 /// The order to bind the laptop. Without `Debug`: it holds secrets.
@@ -141,7 +141,10 @@ pub enum EnrolmentFault {
     KeyExists,
     /// The laptop is bound to another key, whose binding would be lost.
     AlreadyBound,
-    Unfit(KeyFault),
+    /// The key cannot serve.
+    Unfit {
+        fault: KeyFault,
+    },
     /// The card wants its administrator's PIN or key.
     AdminPinNeeded,
     WrongAdminPin {

@@ -12,6 +12,7 @@
 mod agent;
 mod card;
 mod client;
+pub mod enroll;
 mod error;
 mod frame;
 mod message;

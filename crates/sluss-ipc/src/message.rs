@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::enroll::{Enrolled, EnrolmentFault, Order, Survey};
 use crate::{
     Call, CardFault, CardReport, Host, Intent, Key, Location, Notice, Pin, Prompt, PromptId, Role,
     SCHEMA, Status, Tunnel, Warning, Why,
@@ -51,6 +52,10 @@ pub enum Request {
     /// A PIN that the user `uid` has typed at login or to unlock the screen, and that the card has found right. Answered by
     /// [`Response::HandedOver`] at once, whatever becomes of it.
     HandOver { pin: Pin, uid: u32 },
+    /// Looks at every card for keys that the laptop could be bound to. Answered by [`Response::Survey`], within seconds.
+    Survey,
+    /// Binds the laptop to a card. Answered by [`Response::Enrolled`] when that is written, and in force.
+    Enroll(Box<Order>),
 }
 
 impl Request {
@@ -68,6 +73,8 @@ impl Request {
             Self::Agent => Call::Agent,
             Self::Decline { .. } => Call::Decline,
             Self::HandOver { .. } => Call::HandOver,
+            Self::Survey => Call::Survey,
+            Self::Enroll(_) => Call::Enroll,
         }
     }
 }
@@ -91,6 +98,8 @@ pub enum Response {
         /// How long the login may wait for the internal network to be reached, in milliseconds; None: not at all.
         wait_ms: Option<u64>,
     },
+    Survey(Survey),
+    Enrolled(Enrolled),
     Done,
     Refused(Refusal),
 }
@@ -128,6 +137,8 @@ pub enum Refusal {
     CardFailed,
     /// The card did not answer in time.
     CardTimeout,
+    /// The laptop was not bound.
+    Enrolment { fault: EnrolmentFault },
     /// Another call of the same kind is under way.
     Busy,
     /// The request could not be taken; the connection is closed.
@@ -244,6 +255,8 @@ impl Response {
             Self::Card(_) => Some(Self::not_allowed(Call::Card)),
             Self::Policy(_) => Some(Self::not_allowed(Call::Policy)),
             Self::HandedOver { .. } => Some(Self::not_allowed(Call::HandOver)),
+            Self::Survey(_) => Some(Self::not_allowed(Call::Survey)),
+            Self::Enrolled(_) => Some(Self::not_allowed(Call::Enroll)),
             // The agent of a user who is not at the keyboard waits.
             Self::Prompt(_) | Self::Notice(_) => None,
             Self::PromptWithdrawn { .. } | Self::Done | Self::Refused(_) => Some(self),

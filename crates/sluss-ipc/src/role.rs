@@ -52,10 +52,12 @@ pub enum Call {
     Agent,
     Decline,
     HandOver,
+    Survey,
+    Enroll,
 }
 
 impl Call {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Status,
         Self::Why,
         Self::Monitor,
@@ -68,6 +70,8 @@ impl Call {
         Self::Agent,
         Self::Decline,
         Self::HandOver,
+        Self::Survey,
+        Self::Enroll,
     ];
 
     /// The table of who may call what. An observer's answers are redacted.
@@ -86,6 +90,8 @@ impl Call {
             Self::Agent => Role::Observer,
             Self::Decline => Role::Operator,
             Self::HandOver => Role::Admin,
+            Self::Survey => Role::Admin,
+            Self::Enroll => Role::Admin,
         }
     }
 

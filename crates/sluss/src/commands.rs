@@ -245,6 +245,8 @@ fn permitted(response: Response) -> Result<Response> {
         | Response::PromptWithdrawn { .. }
         | Response::Notice(_)
         | Response::HandedOver { .. }
+        | Response::Survey(_)
+        | Response::Enrolled(_)
         | Response::Done => Ok(response),
     }
 }

@@ -47,6 +47,7 @@ pub(crate) fn explain(error: &anyhow::Error, text: &dyn Text) -> Exit {
             | Refusal::FactoryPin
             | Refusal::NoPinPad
             | Refusal::PinCancelled
+            | Refusal::Enrolment { .. }
             | Refusal::LastTry
             | Refusal::PinBlocked
             | Refusal::CardFailed

@@ -1,6 +1,7 @@
 //! The words that a person reads, once for each language: the compiler finds what is missing in one of them.
 
 mod en;
+pub(crate) mod enroll;
 mod sv;
 #[cfg(test)]
 mod tests;
@@ -43,7 +44,7 @@ fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text 
 }
 
 /// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
-pub(crate) trait Text: Sync {
+pub(crate) trait Text: enroll::EnrollText + Sync {
     /// A length of time in one unit, "12 seconds".
     fn span(&self, ms: u64) -> String;
     fn ago(&self, ms: u64) -> String;

@@ -1,6 +1,7 @@
 //! What the command says in Swedish.
 
 mod card;
+mod enroll;
 mod usage;
 
 use sluss_ipc::{

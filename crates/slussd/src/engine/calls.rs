@@ -54,6 +54,8 @@ impl Engine {
             Request::Agent => return effects.push(Effect::Agent { call }),
             Request::Decline { prompt: _ } => Response::Done,
             Request::HandOver { pin: _, uid: _ } => Response::HandedOver { wait_ms: None },
+            // Enrolment is not built into the daemon yet.
+            Request::Survey | Request::Enroll(_) => Response::Refused(Refusal::NoCard),
         };
         effects.push(answer(call, response));
     }

@@ -3,7 +3,7 @@
 use sluss_ipc::{CardFault, Refusal, RequestFault, Role};
 
 use super::English;
-use crate::text::{Advice, Text as _};
+use crate::text::{Advice, Text as _, enroll::EnrollText as _};
 
 pub(super) fn fault(fault: CardFault) -> &'static str {
     match fault {
@@ -57,6 +57,7 @@ pub(super) fn refusal(text: &English, refusal: Refusal) -> String {
         Refusal::PinBlocked => {
             format!("The PIN is blocked. {}", text.advice(&Advice::UnblockCard))
         }
+        Refusal::Enrolment { fault } => text.enrolment_fault(fault),
         Refusal::CardFailed => "The card failed, or was pulled.".to_owned(),
         Refusal::CardTimeout => "The card did not answer in time.".to_owned(),
         Refusal::Busy => "The daemon is busy with another request of this kind.".to_owned(),

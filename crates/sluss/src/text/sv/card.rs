@@ -3,7 +3,7 @@
 use sluss_ipc::{CardFault, Refusal, RequestFault, Role};
 
 use super::Swedish;
-use crate::text::{Advice, Text as _};
+use crate::text::{Advice, Text as _, enroll::EnrollText as _};
 
 pub(super) fn fault(fault: CardFault) -> &'static str {
     match fault {
@@ -65,6 +65,7 @@ pub(super) fn refusal(text: &Swedish, refusal: Refusal) -> String {
                 text.advice(&Advice::UnblockCard)
             )
         }
+        Refusal::Enrolment { fault } => text.enrolment_fault(fault),
         Refusal::CardFailed => "Kortet fungerade inte eller drogs ut.".to_owned(),
         Refusal::CardTimeout => "Kortet svarade inte i tid.".to_owned(),
         Refusal::Busy => "slussd är upptagen med en annan begäran av samma slag.".to_owned(),
