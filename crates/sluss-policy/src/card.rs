@@ -97,7 +97,7 @@ pub enum KeyUsage {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Oid(pub(crate) String);
 
-const MODES: Words<KeyMode> = &[("held", KeyMode::Held), ("sealed", KeyMode::Sealed)];
+pub(crate) const MODES: Words<KeyMode> = &[("held", KeyMode::Held), ("sealed", KeyMode::Sealed)];
 
 const PIN_LIVES: Words<PinLife> = &[("ask", PinLife::Ask), ("until-lock", PinLife::UntilLock)];
 

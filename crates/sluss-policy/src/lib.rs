@@ -1,7 +1,7 @@
 //! What IT wants: the policy and the device binding, parsed into types that cannot be wrong.
 //!
-//! The parser takes text and gives either a [`Policy`] or every mistake with its place. It reads no
-//! file, runs no program and knows no key that could. `docs/policy.md` describes each key.
+//! The parser takes text and gives either a [`Policy`] or every mistake with its place. It opens no
+//! file, and knows no key that runs a program. `docs/policy.md` describes each key.
 
 mod card;
 mod device;
@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod keys;
 mod policy;
+mod request;
 mod values;
 
 pub use card::{AfterUse, CardRules, CertificateRules, KeyMode, KeyUsage, Oid, OnRemoval, PinLife};
@@ -16,6 +17,10 @@ pub use device::{CardBinding, DeviceBinding, KeyId};
 pub use error::{PolicyError, Problem, ValueError};
 pub use keys::{DEVICE_KEYS, KeyInfo, POLICY_KEYS};
 pub use policy::{Beacon, Gateway, Login, Policy, Support, Timing, TunnelSettings, UserRights};
+pub use request::{
+    CardCertificate, EnrolmentRequest, REQUEST_KEYS, RequestCard, Signature, SignatureFault,
+    SignatureMethod, SignedRequest, Signer, Unsigned,
+};
 pub use values::{PresharedKey, PublicKey, SpkiPin};
 
 /// One policy or device file: its name, for messages only, and what it holds.

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
+use toml::value::Datetime;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::document::TextRange;
@@ -212,6 +213,14 @@ pub(crate) fn integer(
     }
 }
 
+pub(crate) fn datetime(value: Value<'_, '_>) -> Result<Datetime, Rejection> {
+    value
+        .get_ref()
+        .as_datetime()
+        .copied()
+        .ok_or_else(|| Rejection::wrong_type(value, "a date and time"))
+}
+
 /// A string that `parse` can read.
 pub(crate) fn text<T>(
     parse: impl Fn(&str) -> Result<T, ValueError>,
@@ -261,7 +270,12 @@ pub(crate) fn label(text: &str) -> Result<String, ValueError> {
     line(text, 120)
 }
 
-/// A distinguished name with wildcards, which can be long.
+/// A distinguished name, which can be long.
+pub(crate) fn distinguished_name(text: &str) -> Result<String, ValueError> {
+    line(text, 1000)
+}
+
+/// A distinguished name with wildcards.
 pub(crate) fn pattern(text: &str) -> Result<String, ValueError> {
     line(text, 500)
 }
