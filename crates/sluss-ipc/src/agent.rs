@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::CardFault;
+use crate::{CardFault, DownReason, Key, Status, Tunnel, Warning};
 
 /// Names one prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,3 +72,102 @@ pub enum Notice {
     /// The tunnel's device, socket or worker failed; it is tried again.
     TunnelFailed,
 }
+
+/// Chooses what is worth a notification: few, and none twice in a row.
+///
+/// A notice speaks of a state and not of a change, so a newer one may take the place of the one on the screen.
+#[derive(Debug, Default)]
+pub struct Notices {
+    /// What was said last, while it is still so.
+    told: Option<Notice>,
+}
+
+/// What a state is worth.
+enum Worth {
+    Telling(Notice),
+    /// Only to somebody who was connected: nobody is told each morning that there is no card yet.
+    TellingIfConnected(Notice),
+    /// The user knows: it was asked for, or a prompt asks for it.
+    Nothing,
+    /// It passes: what was said last may be so again in a moment.
+    Waiting,
+}
+
+impl Notices {
+    /// What the user is to be told of `status`, the first or the next that there is.
+    pub fn observe(&mut self, status: &Status) -> Option<Notice> {
+        let notice = match worth(status) {
+            Worth::Waiting => return None,
+            Worth::Nothing => None,
+            Worth::Telling(notice) => Some(notice),
+            Worth::TellingIfConnected(notice) => {
+                let is_news = self.told.as_ref().is_some_and(Notice::is_of_a_tunnel);
+                (is_news || self.told.as_ref() == Some(&notice)).then_some(notice)
+            }
+        };
+        if self.told == notice {
+            return None;
+        }
+        self.told.clone_from(&notice);
+        notice
+    }
+}
+
+impl Notice {
+    fn is_of_a_tunnel(&self) -> bool {
+        match self {
+            Self::Connected { .. } | Self::CardMissed | Self::GatewaySilent { .. } => true,
+            Self::Inside
+            | Self::CardPulled
+            | Self::CardUnusable { .. }
+            | Self::CardBlocked
+            | Self::NoCardService
+            | Self::TunnelFailed => false,
+        }
+    }
+}
+
+fn worth(status: &Status) -> Worth {
+    let gateway = || {
+        status
+            .gateway
+            .as_ref()
+            .map(|gateway| gateway.name.clone())
+            .unwrap_or_default()
+    };
+    let is_silent = status.warnings.contains(&Warning::GatewaySilent);
+    if status.warnings.contains(&Warning::CardMissed) {
+        return Worth::Telling(Notice::CardMissed);
+    }
+    let down = match status.tunnel {
+        Tunnel::Up | Tunnel::Starting if is_silent => {
+            return Worth::Telling(Notice::GatewaySilent { gateway: gateway() });
+        }
+        Tunnel::Up => return Worth::Telling(Notice::Connected { gateway: gateway() }),
+        Tunnel::Starting | Tunnel::Stopping => return Worth::Waiting,
+        Tunnel::Down { reason } => reason,
+    };
+    match down {
+        DownReason::NotNeeded => Worth::TellingIfConnected(Notice::Inside),
+        DownReason::Deciding | DownReason::NoNetwork => Worth::Waiting,
+        DownReason::StoppedByUser | DownReason::NotEnrolled => Worth::Nothing,
+        DownReason::DeviceFailed | DownReason::SocketFailed | DownReason::WorkerFailed => {
+            Worth::Telling(Notice::TunnelFailed)
+        }
+        DownReason::NoCard | DownReason::KeyLocked => match status.key {
+            Key::NoService => Worth::Telling(Notice::NoCardService),
+            Key::Absent => Worth::TellingIfConnected(Notice::CardPulled),
+            Key::Unusable { fault } => Worth::Telling(Notice::CardUnusable { fault }),
+            Key::Blocked => Worth::Telling(Notice::CardBlocked),
+            Key::Locked
+            | Key::AwaitingPin
+            | Key::Declined
+            | Key::Withdrawn
+            | Key::Verifying
+            | Key::Unlocked => Worth::Nothing,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

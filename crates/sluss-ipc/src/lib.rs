@@ -22,7 +22,7 @@ mod role;
 pub mod server;
 mod status;
 
-pub use agent::{Notice, Prompt, PromptId, PromptReason};
+pub use agent::{Notice, Notices, Prompt, PromptId, PromptReason};
 pub use card::{Algorithm, Card, CardFault, CardKind, CardReport, KeyMode, Reader, ReaderCard};
 pub use client::Client;
 pub use error::Error;
