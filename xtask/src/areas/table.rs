@@ -88,6 +88,13 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "login",
+        shows: "the PIN typed at login, through PAM and systemd of a booted system",
+        checks: &[Crate("pam_sluss")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "demo",
         shows: "the working day of a service laptop",
         checks: &[Demo],

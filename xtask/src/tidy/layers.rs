@@ -33,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sluss", &["sluss-ipc", "sluss-policy"]),
+    ("pam_sluss", &["sluss-ipc"]),
     (
         "sluss-tests",
         &[

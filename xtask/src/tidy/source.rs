@@ -16,8 +16,17 @@ struct Confined {
 const CONFINED: &[Confined] = &[
     Confined {
         word: "unsafe",
-        reason: "`unsafe` lives in sluss-platform and sluss-ipc alone",
-        allowed: |path| is_below(path, &["crates/sluss-platform/", "crates/sluss-ipc/"]),
+        reason: "`unsafe` lives in sluss-platform, sluss-ipc and pam_sluss alone",
+        allowed: |path| {
+            is_below(
+                path,
+                &[
+                    "crates/sluss-platform/",
+                    "crates/sluss-ipc/",
+                    "crates/pam_sluss/",
+                ],
+            )
+        },
     },
     Confined {
         word: "target_os",
