@@ -273,26 +273,24 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The known key that was probably meant: alike as a whole, or the same name in another section.
+    /// The known key or section that was probably meant: one of the same section with a name like it, one of the same
+    /// name in another section, or one that is alike as a whole.
     fn nearest(&self, path: &str) -> Option<&'static str> {
-        let name = path.rsplit('.').next();
-        let likeness = |candidate: &'static str| match candidate.rsplit('.').next() == name {
-            true => 1.0,
-            false => strsim::normalized_damerau_levenshtein(candidate, path),
+        if path.len() > MAX_SHOWN {
+            return None;
+        }
+        let (section, name) = parts(path);
+        let likeness = |candidate: &'static str| match parts(candidate) {
+            (_, same) if same == name => 1.0,
+            (same, other) if same == section => strsim::normalized_damerau_levenshtein(other, name),
+            _ => strsim::normalized_damerau_levenshtein(candidate, path),
         };
-        let too_long = path.len() > MAX_SHOWN;
-        let sections = self
-            .keys
-            .iter()
-            .filter_map(|key| key.path.rsplit_once('.'))
-            .map(|(section, _)| section);
-        let candidates = self
-            .keys
-            .iter()
-            .map(|key| key.path)
+        let keys = self.keys.iter().map(|key| key.path);
+        let sections = keys.clone().map(|path| parts(path).0);
+        let scored = keys
             .chain(sections)
-            .filter(|_| !too_long);
-        let scored = candidates.map(|candidate| (likeness(candidate), candidate));
+            .filter(|candidate| !within(path, candidate))
+            .map(|candidate| (likeness(candidate), candidate));
         scored
             .filter(|(score, _)| *score > 0.6)
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -307,13 +305,17 @@ impl<'a> Document<'a> {
     }
 
     fn section_of(&self, key: &str) -> Place {
-        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
-        self.sections.get(section).copied().unwrap_or_default()
+        self.sections.get(parts(key).0).copied().unwrap_or_default()
     }
 
     fn mistake(&mut self, place: Place, problem: Problem) {
         self.mistakes.push(Located { place, it: problem });
     }
+}
+
+/// The section of a key, empty at the top, and its name there.
+fn parts(path: &str) -> (&str, &str) {
+    path.rsplit_once('.').unwrap_or(("", path))
 }
 
 /// Whether `path` lies in `section`, at any depth.

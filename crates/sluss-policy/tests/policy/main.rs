@@ -1,12 +1,14 @@
 //! The policy as IT writes it: what it means, what is refused and how that is said.
 
 mod bad_input;
+mod card;
+mod device;
 
 use std::time::Duration;
 
 use sluss_policy::{
-    DEVICE_KEYS, DeviceBinding, KeyInfo, POLICY_KEYS, Policy, PolicyError, Problem, Source, Timing,
-    ValueError,
+    AfterUse, CardRules, DEVICE_KEYS, DeviceBinding, KeyInfo, KeyMode, KeyUsage, OnRemoval,
+    POLICY_KEYS, PinLife, Policy, PolicyError, Problem, Source, Timing,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/policy.md");
@@ -52,6 +54,27 @@ retry_limit = "2m"
 [support]
 phone = "08-123 45 67"
 web = "https://www.example.se/vpn"
+
+[card]
+pkcs11_module = "/usr/lib/pkcs11/netid.so"
+modes = ["sealed", "held"]
+signature_wrap = true
+pin = "ask"
+after_use = "keep"
+on_removal = "grace"
+grace = "20s"
+allow_factory_pin = true
+
+[card.certificate]
+issuers = ["/etc/sluss/root.pem", "/etc/sluss/issuing.pem"]
+subject = "*,O=Göta \\, norra,C=SE"
+key_usage = ["keyAgreement", "digitalSignature"]
+extended_key_usage = ["1.3.6.1.5.5.7.3.2", "2.999"]
+crls = ["/var/lib/sluss/issuing.crl"]
+
+[login]
+hand_over = true
+wait = "5s"
 "#;
 
 fn parse(text: &str) -> Result<Policy, Vec<PolicyError>> {
@@ -100,6 +123,37 @@ fn every_key_means_what_it_says() {
     assert_eq!(policy.tunnel.keepalive, Some(Duration::from_secs(25)));
     assert!(policy.tunnel.respond);
     assert!(!policy.user.may_disconnect);
+    let CardRules {
+        pkcs11_module,
+        modes,
+        signature_wrap,
+        pin,
+        after_use,
+        on_removal,
+        allow_factory_pin,
+        certificate,
+    } = policy.card;
+    assert_eq!(pkcs11_module, Some("/usr/lib/pkcs11/netid.so".into()));
+    assert_eq!(modes, [KeyMode::Sealed, KeyMode::Held]);
+    assert!(signature_wrap && allow_factory_pin);
+    assert_eq!((pin, after_use), (PinLife::Ask, AfterUse::Keep));
+    assert_eq!(on_removal, OnRemoval::Grace(Duration::from_secs(20)));
+    let certificate = certificate.expect("its section is there");
+    assert_eq!(
+        certificate.issuers[1],
+        std::path::Path::new("/etc/sluss/issuing.pem")
+    );
+    assert_eq!(
+        certificate.subject.as_deref(),
+        Some(r"*,O=Göta \, norra,C=SE")
+    );
+    assert_eq!(
+        certificate.key_usage,
+        [KeyUsage::KeyAgreement, KeyUsage::DigitalSignature]
+    );
+    assert_eq!(certificate.extended_key_usage[1].as_str(), "2.999");
+    assert_eq!(certificate.crls.len(), 1);
+    assert_eq!(policy.login.wait, Some(Duration::from_secs(5)));
     assert_eq!(policy.timing.settle_quiet, Duration::from_millis(100));
     assert_eq!(policy.timing.retry_limit, Duration::from_secs(120));
     assert_eq!(policy.support.phone.as_deref(), Some("08-123 45 67"));
@@ -123,6 +177,9 @@ fn the_examples_of_the_documentation_are_right() {
         "a held key does not respond unless told to"
     );
     assert!(policy.user.may_disconnect);
+    assert_eq!(policy.card, CardRules::default());
+    assert!(policy.login.hand_over);
+    assert_eq!(policy.login.wait, None, "a login does not wait");
     assert_eq!(policy.timing, Timing::default());
     let device = DeviceBinding::parse(Source {
         file: "device.toml",
@@ -407,44 +464,4 @@ fn a_file_full_of_mistakes_is_answered_with_a_page() {
         "{:?}",
         errors[50]
     );
-}
-
-#[test]
-fn a_preshared_key_is_read_and_never_repeated() {
-    const SECRET: &str = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHNlYyE=";
-    let binding = |secret: &str| {
-        format!(
-            "schema = 1\naddresses = [\"10.20.255.7/32\"]\npreshared_key = \"{secret}\"\n[card]\nserial = \"0006:1\"\n\
-             public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n"
-        )
-    };
-    let parse = |text: &str| {
-        DeviceBinding::parse(Source {
-            file: "device.toml",
-            text,
-        })
-    };
-    let device = parse(&binding(SECRET))
-        .map_err(|errors| errors[0].to_string())
-        .expect("it is right");
-    assert_eq!(
-        device.preshared_key.expect("it is there").as_bytes(),
-        b"secret secret secret secret sec!"
-    );
-
-    let Err(errors) = parse(&binding(&SECRET[4..])) else {
-        panic!("too short")
-    };
-    assert_eq!(
-        errors[0].problem,
-        Problem::BadValue {
-            key: "preshared_key",
-            reason: ValueError::WrongLength {
-                expected: 32,
-                found: 29
-            },
-            example: "preshared_key = \"BASE64 OF 32 BYTES\""
-        }
-    );
-    assert!(!errors[0].to_string().contains(&SECRET[4..12]));
 }
