@@ -17,6 +17,7 @@ mod tun_link;
 mod udp;
 pub mod units;
 mod wait;
+pub mod worker;
 
 pub use host::Host;
 pub use tun::TunDevice;

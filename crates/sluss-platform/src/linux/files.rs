@@ -62,6 +62,28 @@ pub fn read_trusted(path: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// Where a library that policy names really is, if only root, or the user that this process runs as, can have put it there.
+///
+/// Refused: a path that is not absolute; anything but a regular file in the end; and an owner or write permission as in
+/// [`read_trusted`], on the file and on each directory above it.
+pub fn trusted_library(path: &Path) -> Result<PathBuf> {
+    let file_error = |cause| Error::File {
+        path: path.to_owned(),
+        cause,
+    };
+    if !path.is_absolute() {
+        return Err(untrusted(path, "not an absolute path"));
+    }
+    let real = path.canonicalize().map_err(file_error)?;
+    if !real.is_file() {
+        return Err(untrusted(path, "not a regular file"));
+    }
+    for part in real.ancestors() {
+        trust(part, &fs::metadata(part).map_err(file_error)?)?;
+    }
+    Ok(real)
+}
+
 /// Replaces the file at `path` in one step and so that it survives a power cut: readers see the old or the new, never
 /// half of one. Only the owner may read it. Its directory is made if it is not there.
 pub fn write_private(path: &Path, contents: &[u8]) -> Result<()> {
