@@ -9,7 +9,7 @@ use crate::applet::Applet;
 pub const PIN: &str = "123456";
 const ADMIN_PIN: &[u8] = b"12345678";
 
-/// Gives the card its X25519 key, in a way that gpg and OpenSC see it too.
+/// Gives the card its X25519 key, and one to log in with, in a way that gpg and OpenSC see them too.
 pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
     // PUT DATA, extended header list (OpenPGP card 3.4, 4.4.3.12): scalar big-endian, point with the prefix of RFC 4880bis
     let public = PublicKey::from(key);
@@ -28,6 +28,7 @@ pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
     let x25519 = [
         0x12, 0x2B, 0x06, 0x01, 0x04, 0x01, 0x97, 0x55, 0x01, 0x05, 0x01,
     ];
+    let ecdsa_p256 = [0x13, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
     // not the OpenPGP fingerprint, but one that is set: without it gpg takes the slot for empty
     let fingerprint = &public.as_bytes()[..20];
     for (header, data) in [
@@ -40,6 +41,11 @@ pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
         ([0x00, 0xDB, 0x3F, 0xFF], &header_list),
         ([0x00, 0xDA, 0x00, 0xC8], fingerprint),
         ([0x00, 0xDA, 0x00, 0xCF], &[0x5F, 0x00, 0x00, 0x00]),
+        // the authentication key: P-256, made by the card
+        ([0x00, 0xDA, 0x00, 0xC3], &ecdsa_p256),
+        ([0x00, 0x47, 0x80, 0x00], &[0xA4, 0x00]),
+        ([0x00, 0xDA, 0x00, 0xC9], &[0xA4; 20]),
+        ([0x00, 0xDA, 0x00, 0xD0], &[0x5F, 0x00, 0x00, 0x00]),
     ] {
         let answer = applet.exchange(&[&header[..], &[u8::try_from(data.len())?], data].concat());
         ensure!(
