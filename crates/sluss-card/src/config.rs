@@ -1,5 +1,7 @@
 //! What the worker is told once: which card and key it serves, and how long a PIN lasts.
 
+use crate::certificate;
+use crate::sealed::SealedKey;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,6 +19,8 @@ pub struct Config {
     pub after_use: AfterUse,
     /// Whether the PIN that every new card has is taken.
     pub allow_factory_pin: bool,
+    /// What the certificate beside the card's key must be like; without it nobody looks at it.
+    pub certificate: Option<certificate::Rule>,
 }
 
 /// Which card and key to serve.
@@ -37,6 +41,8 @@ pub struct Binding {
 pub enum KeySource {
     /// On the card, which computes each Diffie-Hellman.
     Held,
+    /// Nowhere but in this, which the card opens.
+    Sealed(SealedKey),
 }
 
 /// Names a key on a card: `openpgp:dec`, `piv:9d`, or `pkcs11:` and the key's CKA_ID in hexadecimal.

@@ -8,8 +8,10 @@
 mod turn;
 
 use self::turn::Turn;
+use crate::keeper::{Era, Keeper};
 use crate::{CardInfo, Command, Error, Event, Op, PinEntry, SharedSecret};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A card that has not yet said anything about itself for so long is reported; its operator goes on waiting.
@@ -51,10 +53,11 @@ pub(crate) enum Output {
     Tell(Event),
     /// Seat an operator before this reader; it connects with its first task.
     Seat { seat: Seat, reader: String },
-    /// Give an operator its task; it sends nothing to the card after the deadline.
+    /// Give an operator its task; it sends nothing to the card after the deadline, and keeps nothing after the era.
     Assign {
         seat: Seat,
         task: Task,
+        era: Era,
         deadline: Option<Instant>,
     },
     /// Forget the operator: it lets go of the card, now or when PC/SC lets go of it.
@@ -69,18 +72,26 @@ pub(crate) enum Task {
     Lock,
 }
 
-/// What came of a task. `Gone` also when there is another card in the reader than the operator first looked at.
+/// What came of a task. `OtherCard` when there is another card in the reader than the bound one.
 pub(crate) enum Answer {
     Look(Result<CardInfo, Error>),
     Verify(Result<(), Error>),
-    Dh(Result<SharedSecret, Error>),
+    Dh(Result<Agreed, Error>),
     Lock(Result<(), Error>),
+}
+
+/// What came of a Diffie-Hellman.
+pub(crate) struct Agreed {
+    pub(crate) secret: SharedSecret,
+    /// Whether another one would be answered without asking the user.
+    pub(crate) ready: bool,
 }
 
 /// The state.
 pub(crate) struct Desk {
     /// Whether there is a card to serve at all.
     bound: bool,
+    keeper: Arc<Keeper>,
     /// By reader; readers without a card are not here.
     cards: BTreeMap<String, Standing>,
     /// For the serving card, oldest first.
@@ -138,9 +149,11 @@ enum Kind {
 }
 
 impl Desk {
-    pub(crate) fn new(bound: bool) -> Self {
+    /// `bound`: whether there is a card to serve at all.
+    pub(crate) fn new(bound: bool, keeper: Arc<Keeper>) -> Self {
         Self {
             bound,
+            keeper,
             cards: BTreeMap::new(),
             queue: VecDeque::new(),
             seats: 0,
@@ -246,31 +259,34 @@ impl Answer {
         match self {
             Self::Look(result) => Event::Refreshed { op, result },
             Self::Verify(result) => Event::Verified { op, result },
-            Self::Dh(result) => Event::Dh { op, result },
+            Self::Dh(result) => Event::Dh {
+                op,
+                result: result.map(|agreed| agreed.secret),
+            },
             Self::Lock(result) => Event::Relocked { op, result },
         }
     }
 }
 
 impl CardInfo {
-    fn is_same_card(&self, other: &Self) -> bool {
-        self.serial == other.serial && self.public_key == other.public_key
-    }
-
-    /// What an answer gives away about tries and verified state.
-    fn learn(&mut self, answer: &Answer) {
+    /// What an answer gives away about tries and readiness. `key`: whether an unwrapped key is kept.
+    fn learn(&mut self, answer: &Answer, key: bool) {
         match answer {
             Answer::Look(Ok(card)) => *self = card.clone(),
-            Answer::Verify(Ok(())) | Answer::Dh(Ok(_)) => self.ready = true,
-            Answer::Dh(Err(Error::Locked)) | Answer::Lock(Ok(())) => self.ready = false,
-            Answer::Verify(Err(Error::WrongPin { left })) => {
-                (self.tries_left, self.ready) = (*left, false)
+            Answer::Verify(Ok(())) => self.ready = true,
+            Answer::Dh(Ok(agreed)) => self.ready = agreed.ready,
+            Answer::Lock(Ok(())) => self.ready = false,
+            Answer::Verify(Err(error)) | Answer::Dh(Err(error)) => {
+                if let Error::WrongPin { left } = error {
+                    self.tries_left = *left;
+                } else if let Error::Blocked = error {
+                    self.tries_left = 0;
+                } else if *error != Error::Locked {
+                    return;
+                }
+                self.ready = key;
             }
-            Answer::Verify(Err(Error::Blocked)) => (self.tries_left, self.ready) = (0, false),
-            Answer::Look(Err(_))
-            | Answer::Verify(Err(_))
-            | Answer::Dh(Err(_))
-            | Answer::Lock(Err(_)) => {}
+            Answer::Look(Err(_)) | Answer::Lock(Err(_)) => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with a card, by who can do something about it.
 
-use crate::CardKind;
 use crate::apdu::StatusWord;
+use crate::{CardKind, certificate, sealed};
 
 /// One error for the crate. The first group is for the user, the second the card's fault, the third the host's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +53,9 @@ pub enum Error {
     /// The help desk: the enrolled card, but its key is another than when it was enrolled.
     #[error("the card's key is not the one that was enrolled")]
     OtherKey,
+    /// The help desk: the card's certificate is not what policy wants.
+    #[error("{0}")]
+    Certificate(certificate::Refusal),
 
     /// The card does not have the application that the enrolled key is in.
     #[error("the card has no {} application", name(.0))]
@@ -92,6 +95,9 @@ pub enum Error {
     /// Card, reader or another program did not let go in time. The answer, if one comes, is ignored.
     #[error("the card did not answer in time")]
     Timeout,
+    /// The sealed key is not what was enrolled, or does not open with this card.
+    #[error("{0}")]
+    SealedKey(sealed::Error),
     /// The host has no memory that is safe for a secret.
     #[error("the host has no locked memory for the key")]
     NoMemory,
@@ -113,6 +119,8 @@ impl Error {
             | Self::HashedPin
             | Self::NotEnrolled
             | Self::OtherKey
+            | Self::SealedKey(_)
+            | Self::Certificate(_)
             | Self::OtherCard { .. } => true,
             Self::FactoryPin | Self::Declined | Self::NoPinPad | Self::NoMemory => false,
             Self::Gone
@@ -137,13 +145,18 @@ impl Error {
             | Self::Blocked
             | Self::PinLength { .. } => false,
             Self::ZeroSecret | Self::Timeout => false,
-            Self::FactoryPin | Self::Declined | Self::NoPinPad | Self::NoMemory => false,
+            Self::FactoryPin
+            | Self::Declined
+            | Self::NoPinPad
+            | Self::NoMemory
+            | Self::SealedKey(_) => false,
             Self::NoApplet(_)
             | Self::NoKey
             | Self::Unsupported
             | Self::HashedPin
             | Self::NotEnrolled
             | Self::OtherKey
+            | Self::Certificate(_)
             | Self::OtherCard { .. } => true,
             Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => {
                 true

@@ -12,13 +12,19 @@
 pub mod apdu;
 pub mod applet;
 mod attend;
+pub mod certificate;
 mod config;
+mod connection;
 mod desk;
 mod error;
+mod keeper;
 pub mod key;
+mod line;
 pub mod openpgp;
 mod operator;
 mod pin;
+pub mod piv;
+pub mod pkcs11;
 mod rsa;
 #[cfg(test)]
 mod script;

@@ -12,13 +12,14 @@ pub enum Item {
     Key,
 }
 
-/// Memory that is neither swapped nor dumped. What is put into it is wiped by [`Vault::wipe`], [`Vault::release`] and drop.
+/// Memory that is neither swapped nor dumped. What is kept in it is wiped by [`Vault::wipe`], [`Vault::release`] and drop.
 pub trait Vault: Send {
-    /// Keeps this, in place of what was kept.
+    /// Keeps what `by` writes, in place of what was kept. `by` is called once, with `length` zero bytes of that memory, so
+    /// that no other copy has to be.
     ///
     /// # Errors
-    /// When the host has no such memory to give; then nothing is kept.
-    fn put(&mut self, item: Item, secret: &[u8]) -> io::Result<()>;
+    /// When the host has no such memory to give; then nothing is kept, and `by` was not called.
+    fn fill(&mut self, item: Item, length: usize, by: &mut dyn FnMut(&mut [u8])) -> io::Result<()>;
 
     /// Shows what is kept, if anything is. The bytes must not be copied to where they are not wiped.
     fn show(&self, item: Item, to: &mut dyn FnMut(&[u8]));
@@ -27,7 +28,7 @@ pub trait Vault: Send {
     fn wipe(&mut self, item: Item);
 
     /// Wipes everything and gives the memory back, so that it is in no image of a sleeping machine. It is taken anew by the
-    /// next [`Vault::put`].
+    /// next [`Vault::fill`].
     fn release(&mut self);
 }
 
@@ -48,8 +49,8 @@ impl HeapVault {
 }
 
 impl Vault for HeapVault {
-    fn put(&mut self, item: Item, secret: &[u8]) -> io::Result<()> {
-        *self.drawer(item) = Some(Zeroizing::new(secret.to_vec()));
+    fn fill(&mut self, item: Item, length: usize, by: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
+        by(self.drawer(item).insert(Zeroizing::new(vec![0; length])));
         Ok(())
     }
 

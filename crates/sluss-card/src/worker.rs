@@ -4,9 +4,11 @@
 //! they block inside PC/SC; none of them is ever waited for without a limit.
 
 use crate::attend::Attendant;
+use crate::connection::PcscLine;
 use crate::desk::{Answer, Desk, Input, Output, Seat, Task};
-use crate::operator::{Operator, PcscLine};
-use crate::{Command, Config, Error, Event, Op, Vault, watcher};
+use crate::keeper::{Era, Keeper};
+use crate::operator::Operator;
+use crate::{Command, Config, Error, Event, KeyId, Op, Vault, watcher};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -29,6 +31,9 @@ pub struct Cards {
     desk: Option<JoinHandle<()>>,
 }
 
+/// A task, the era it is given in, and when it has to be done.
+type Assignment = (Task, Era, Option<Instant>);
+
 enum Message {
     Input(Input),
     Stop,
@@ -47,12 +52,11 @@ pub fn start(
     events: impl FnMut(Event) + Send + 'static,
 ) -> io::Result<Cards> {
     let (to_desk, inbox) = mpsc::channel();
-    drop(vault);
-    let attendant = Attendant::new(&config).map(Arc::new);
-    let desk = Desk::new(attendant.is_some());
+    let keeper = Arc::new(Keeper::new(vault));
+    let desk = Desk::new(config.binding.is_some(), keeper.clone());
     let shell = Shell {
         to_desk: to_desk.clone(),
-        operators: Operators::new(attendant),
+        operators: Operators::new(config, keeper),
         events,
     };
     let desk = thread("card desk", move || shell.run(desk, &inbox))?;
@@ -127,8 +131,9 @@ impl<E: FnMut(Event)> Shell<E> {
                     Output::Assign {
                         seat,
                         task,
+                        era,
                         deadline,
-                    } => self.operators.assign(seat, task, deadline),
+                    } => self.operators.assign(seat, (task, era, deadline)),
                     Output::Dismiss { seat } => self.operators.dismiss(seat),
                 }
             }
@@ -139,36 +144,38 @@ impl<E: FnMut(Event)> Shell<E> {
 
 /// The operators' threads. One that was dismissed ends when PC/SC lets go of it.
 struct Operators {
-    /// `None` when no card is bound, and so nobody is ever seated.
+    /// Both `None` when no card is bound, and so nobody is ever seated.
+    key: Option<KeyId>,
     attendant: Option<Arc<Attendant>>,
-    tasks: BTreeMap<Seat, Sender<(Task, Option<Instant>)>>,
+    tasks: BTreeMap<Seat, Sender<Assignment>>,
     /// Each thread has a clone of the sender; when all are gone, so are the threads.
     alive: (Sender<Infallible>, Receiver<Infallible>),
 }
 
 impl Operators {
-    fn new(attendant: Option<Arc<Attendant>>) -> Self {
+    fn new(config: Config, keeper: Arc<Keeper>) -> Self {
         Self {
-            attendant,
+            key: config.binding.as_ref().map(|binding| binding.id.clone()),
+            attendant: Attendant::new(config, keeper).map(Arc::new),
             tasks: BTreeMap::new(),
             alive: mpsc::channel(),
         }
     }
 
     fn seat(&mut self, seat: Seat, reader: String, to_desk: &Sender<Message>) {
-        let Some(attendant) = self.attendant.clone() else {
+        let (Some(attendant), Some(key)) = (self.attendant.clone(), self.key.clone()) else {
             return;
         };
-        let (tasks, mine) = mpsc::channel::<(Task, Option<Instant>)>();
+        let (tasks, mine) = mpsc::channel::<Assignment>();
         let (alive, to_desk) = (self.alive.0.clone(), to_desk.clone());
         let answer = move |answer| to_desk.send(Message::Input(Input::Answered { seat, answer }));
         let refuse = answer.clone();
         // PC/SC's own names have no zero inside
         let name = CString::new(reader).unwrap_or_default();
         let spawned = thread("card operator", move || {
-            let mut operator = Operator::new(attendant, Box::new(PcscLine::new(name)));
-            while let Ok((task, deadline)) = mine.recv() {
-                if answer(operator.perform(task, deadline)).is_err() {
+            let mut operator = Operator::new(attendant, Box::new(PcscLine::new(name, key)));
+            while let Ok((task, era, deadline)) = mine.recv() {
+                if answer(operator.perform(task, era, deadline)).is_err() {
                     break;
                 }
             }
@@ -183,10 +190,10 @@ impl Operators {
         }
     }
 
-    fn assign(&self, seat: Seat, task: Task, deadline: Option<Instant>) {
+    fn assign(&self, seat: Seat, assignment: Assignment) {
         if let Some(operator) = self.tasks.get(&seat) {
             // only a thread that panicked is gone, and its request runs into its deadline
-            let _ = operator.send((task, deadline));
+            let _ = operator.send(assignment);
         }
     }
 

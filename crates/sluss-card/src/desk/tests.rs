@@ -1,7 +1,7 @@
 //! What callers can rely on, with a watcher and operators made of words.
 
 use super::*;
-use crate::{Algorithm, CardKind, KeyMode, Pin};
+use crate::{Algorithm, CardKind, HeapVault, KeyMode, Pin};
 use std::collections::BTreeSet;
 
 /// A desk, its clock, and what it says in words.
@@ -13,7 +13,7 @@ struct Office {
 impl Office {
     fn new() -> Self {
         Self {
-            desk: Desk::new(true),
+            desk: Desk::new(true, keeper()),
             now: Instant::now(),
         }
     }
@@ -100,6 +100,10 @@ impl Office {
     }
 }
 
+fn keeper() -> Arc<Keeper> {
+    Arc::new(Keeper::new(Box::new(HeapVault::default())))
+}
+
 fn card(serial: &str) -> CardInfo {
     let key = serial.bytes().fold(0, u8::wrapping_add);
     CardInfo {
@@ -123,7 +127,11 @@ fn unlocked(serial: &str) -> CardInfo {
 }
 
 fn secret() -> Answer {
-    Answer::Dh(SharedSecret::from_answer(&[1; 32]).unwrap())
+    let secret = SharedSecret::from_answer(&[1; 32]).unwrap();
+    Answer::Dh(secret.map(|secret| Agreed {
+        secret,
+        ready: true,
+    }))
 }
 
 const NONSENSE: Error = Error::Nonsense {
@@ -466,7 +474,7 @@ fn only_the_bound_card_serves() {
 #[test]
 fn without_a_bound_card_none_is_touched() {
     let mut office = Office::new();
-    office.desk = Desk::new(false);
+    office.desk = Desk::new(false, keeper());
     assert_eq!(
         office.present("a"),
         ["card in a is unusable: this laptop has no card enrolled"]

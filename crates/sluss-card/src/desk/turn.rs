@@ -31,9 +31,19 @@ impl Turn<'_> {
                 let possible = serving == Some(&serial);
                 (Kind::Verify, Task::Verify { pin, consent }, possible)
             }
-            Command::Dh { with } => (Kind::Dh, Task::Dh { with }, serving.is_some()),
-            Command::Lock => (Kind::Lock, Task::Lock, serving.is_some()),
-            Command::Forget => return self.tell(Event::Forgotten { op }),
+            Command::Dh { with } => match self.desk.keeper.agree(&with) {
+                // an unwrapped key needs no card, as long as the card is there
+                Some(result) => return self.tell(Event::Dh { op, result }),
+                None => (Kind::Dh, Task::Dh { with }, serving.is_some()),
+            },
+            Command::Lock => {
+                self.desk.keeper.wipe();
+                (Kind::Lock, Task::Lock, serving.is_some())
+            }
+            Command::Forget => {
+                self.desk.keeper.release();
+                return self.tell(Event::Forgotten { op });
+            }
             Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
         };
         if possible {
@@ -111,28 +121,22 @@ impl Turn<'_> {
     /// A card has said about itself what would let it serve.
     fn described(&mut self, reader: String, seat: Seat, card: CardInfo) {
         let before = match self.desk.cards.get(&reader).map(|standing| &standing.told) {
-            Some(Told::Inserted(before)) => Some(before),
+            Some(Told::Inserted(before)) => Some(before.ready),
             Some(Told::Nothing | Told::Unusable(_)) | None => None,
         };
-        let same = before.is_some_and(|before| before.is_same_card(&card));
-        let other = before.is_some() && !same;
-        let lost = before.is_some_and(|before| before.ready && !card.ready);
-        if other {
-            self.absent(reader.clone());
-            self.present(reader);
-        } else if same || self.desk.serving().is_none() {
-            let phase = Phase::Serving { seat };
-            let told = Told::Inserted(card.clone());
-            let standing = Standing { told, phase };
-            self.desk.cards.insert(reader.clone(), standing);
-            if !same {
-                self.tell(Event::Inserted { reader, card });
-            } else if lost {
-                self.tell(Event::Locked { reader });
-            }
-        } else {
+        if before.is_none() && self.desk.serving().is_some() {
             let serial = card.serial;
-            self.unusable(reader, Error::OtherCard { serial }, 0);
+            return self.unusable(reader, Error::OtherCard { serial }, 0);
+        }
+        let lost = before == Some(true) && !card.ready;
+        let phase = Phase::Serving { seat };
+        let told = Told::Inserted(card.clone());
+        let standing = Standing { told, phase };
+        self.desk.cards.insert(reader.clone(), standing);
+        if before.is_none() {
+            self.tell(Event::Inserted { reader, card });
+        } else if lost {
+            self.tell(Event::Locked { reader });
         }
     }
 
@@ -152,7 +156,7 @@ impl Turn<'_> {
             return;
         };
         let was_ready = card.ready;
-        card.learn(&answer);
+        card.learn(&answer, self.desk.keeper.has_key());
         let lost = was_ready && !card.ready;
         let error = answer.error().cloned();
         self.tell(answer.event(op));
@@ -203,6 +207,7 @@ impl Turn<'_> {
 
     /// The serving card is no more: what was asked of it fails, and another card may take its place.
     fn vacated(&mut self, reason: &Error) {
+        self.desk.keeper.wipe();
         for request in std::mem::take(&mut self.desk.queue) {
             self.tell(request.kind.refused(request.op, reason.clone()));
         }
@@ -239,9 +244,11 @@ impl Turn<'_> {
         self.desk.cards.insert(reader.clone(), standing);
         self.out.push(Output::Seat { seat, reader });
         let (task, deadline) = (Task::Look, None);
+        let era = self.desk.keeper.era();
         self.out.push(Output::Assign {
             seat,
             task,
+            era,
             deadline,
         });
     }
@@ -296,6 +303,7 @@ impl Turn<'_> {
 
     /// Gives the first request to the serving card's operator, unless that has one in hand.
     pub(super) fn assign(&mut self) {
+        let era = self.desk.keeper.era();
         if let (Some((_, seat)), Some(request)) = (self.at_work(), self.desk.queue.front_mut())
             && let Some(task) = request.task.take()
         {
@@ -303,6 +311,7 @@ impl Turn<'_> {
             self.out.push(Output::Assign {
                 seat,
                 task,
+                era,
                 deadline,
             });
         }

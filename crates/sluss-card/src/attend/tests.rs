@@ -1,0 +1,1 @@
+//! What a user and the card can rely on, with a card of words.
