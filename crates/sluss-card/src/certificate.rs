@@ -461,9 +461,11 @@ fn refusal(error: &webpki::Error, certificate: &Certificate, now: u64) -> Refusa
         }
         E::UnsupportedSignatureAlgorithmContext(_)
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            untrusted("it is signed in a way that is not safe (SHA-1, or a short key)")
+            untrusted("it is signed in a way that is no longer safe, such as SHA-1")
         }
-        E::InvalidSignatureForPublicKey => untrusted("its issuer has not signed it"),
+        E::InvalidSignatureForPublicKey => {
+            untrusted("its issuer did not sign it, or with too short a key")
+        }
         E::RequiredEkuNotFoundContext(_) => untrusted("its issuer may not issue for this purpose"),
         E::UnsupportedCriticalExtension => {
             untrusted("it has a critical extension that is not known")
@@ -483,3 +485,6 @@ fn date(unix: u64) -> String {
         |moment| moment.to_string(),
     )
 }
+
+#[cfg(test)]
+mod tests;

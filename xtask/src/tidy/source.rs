@@ -68,6 +68,7 @@ const PURE: &[&str] = &[
     "crates/sluss-policy/",
     "crates/sluss-supervisor/",
     "crates/sluss-card/src/apdu",
+    "crates/sluss-card/src/certificate",
     "crates/sluss-card/src/tlv",
     "crates/sluss-card/src/openpgp",
     "crates/sluss-card/src/desk",

@@ -60,10 +60,14 @@ impl Pattern {
         parts.reverse();
         let pieces: Vec<&[Vec<Attribute>]> = self.pieces.iter().map(Vec::as_slice).collect();
         in_order(&pieces, &parts, |wanted, part| {
+            // Each has its counterpart, so that none stands for two.
             wanted.len() == part.len()
                 && wanted
                     .iter()
-                    .all(|wanted| part.iter().any(|attribute| wanted.fits(attribute)))
+                    .all(|one| part.iter().any(|other| one.fits(other)))
+                && part
+                    .iter()
+                    .all(|other| wanted.iter().any(|one| one.fits(other)))
         })
     }
 }
@@ -92,7 +96,7 @@ impl Attribute {
         };
         let (name, value) = text.split_once('=').ok_or_else(no_attribute)?;
         let name = name.trim();
-        let kind = DB.by_name(name).copied().or_else(|| name.parse().ok());
+        let kind = type_of_name(name).or_else(|| name.parse().ok());
         let kind = kind.ok_or_else(|| BadPattern::UnknownType {
             name: name.to_owned(),
         })?;
@@ -111,6 +115,16 @@ impl Attribute {
                 in_order(&pieces, &value, |one, other| one == other)
             })
     }
+}
+
+/// The type of attribute that has this name, in capitals or not.
+fn type_of_name(name: &str) -> Option<ObjectIdentifier> {
+    // X.520's attributes, the directory pilot's (DC, UID), and PKCS #9's (emailAddress); the list of names has others, too.
+    const FAMILIES: [&str; 3] = ["2.5.4", "0.9.2342.19200300.100.1", "1.2.840.113549.1.9"];
+    let found = DB.by_name(name)?;
+    let is_in = |family| found.parent().is_some_and(|parent| parent == family);
+    let families = FAMILIES.map(ObjectIdentifier::new_unwrap);
+    families.into_iter().any(is_in).then_some(*found)
 }
 
 /// Whether `whole` consists of these pieces in this order, with anything between them.
@@ -190,3 +204,6 @@ fn text(value: &Any) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
