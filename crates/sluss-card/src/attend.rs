@@ -6,7 +6,9 @@ use crate::desk::Agreed;
 use crate::keeper::{Era, Keeper};
 use crate::key::CardKey;
 use crate::sealed::SealedKey;
-use crate::{AfterUse, Binding, CardInfo, Config, Error, KeyMode, KeySource, PinLife, certificate};
+use crate::{
+    AfterUse, Binding, CardInfo, Config, Error, KeyId, KeyMode, KeySource, PinLife, certificate,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,23 +38,20 @@ pub(crate) enum Parting {
 
 impl Attendant {
     /// `None` when no card is bound.
-    pub(crate) fn new(config: Config, keeper: Arc<Keeper>) -> Option<Self> {
-        let Config {
-            binding,
-            access: _,
-            pin,
-            after_use,
-            allow_factory_pin,
-            certificate,
-        } = config;
+    pub(crate) fn new(config: &Config, keeper: Arc<Keeper>) -> Option<Self> {
         Some(Self {
-            binding: binding?,
-            pin,
-            after_use,
-            allow_factory_pin,
-            certificate,
+            binding: config.binding.clone()?,
+            pin: config.pin,
+            after_use: config.after_use,
+            allow_factory_pin: config.allow_factory_pin,
+            certificate: config.certificate.clone(),
             keeper,
         })
+    }
+
+    /// Where on the card the bound key is.
+    pub(crate) fn key(&self) -> &KeyId {
+        &self.binding.id
     }
 
     /// Makes sure that this is the bound card.

@@ -1,9 +1,9 @@
 //! What the worker is told once: which card and key it serves, and how long a PIN lasts.
 
 use crate::certificate;
+use crate::pkcs11::Launch;
 use crate::sealed::SealedKey;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The worker's settings.
@@ -57,15 +57,12 @@ pub enum KeyId {
 }
 
 /// The way to the cards.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Access {
     /// The host's smart card service.
     Pcsc,
-    /// A PKCS#11 module, loaded by a process of its own.
-    Pkcs11 {
-        /// The module's absolute path.
-        module: PathBuf,
-    },
+    /// A PKCS#11 module for keys that are named `pkcs11:…`; for all others as [`Access::Pcsc`].
+    Pkcs11(Launch),
 }
 
 /// How long a PIN lasts.

@@ -10,7 +10,7 @@ mod turn;
 use self::turn::Turn;
 use crate::keeper::{Era, Keeper};
 use crate::{CardInfo, Command, Error, Event, Op, PinEntry, SharedSecret};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) enum Input {
     ServiceLost { reason: Error },
     /// From the watcher: a card is in this reader; again whenever the reader's state changes with the card in it.
     CardPresent { reader: String },
+    /// From a PKCS#11 module: a token that nobody can pull, and that needs no PC/SC.
+    TokenPresent { place: String },
     /// From the watcher: it is not any more. A fast pull and re-insertion gives this and then `CardPresent`.
     CardAbsent { reader: String },
     /// What [`Desk::deadline`] said has come.
@@ -94,6 +96,8 @@ pub(crate) struct Desk {
     keeper: Arc<Keeper>,
     /// By reader; readers without a card are not here.
     cards: BTreeMap<String, Standing>,
+    /// Those among them that are no readers of PC/SC's.
+    fixed: BTreeSet<String>,
     /// For the serving card, oldest first.
     queue: VecDeque<Request>,
     seats: u64,
@@ -155,6 +159,7 @@ impl Desk {
             bound,
             keeper,
             cards: BTreeMap::new(),
+            fixed: BTreeSet::new(),
             queue: VecDeque::new(),
             seats: 0,
         }
@@ -176,12 +181,14 @@ impl Desk {
             Input::Answered { seat, answer } => turn.answered(seat, answer),
             Input::ServiceFound => turn.tell(Event::ServiceFound),
             Input::ServiceLost { reason } => {
-                for (reader, standing) in std::mem::take(&mut turn.desk.cards) {
-                    turn.left(reader, &standing);
-                }
+                turn.readers_left();
                 turn.tell(Event::ServiceLost { reason });
             }
             Input::CardPresent { reader } => turn.present(reader),
+            Input::TokenPresent { place } => {
+                turn.desk.fixed.insert(place.clone());
+                turn.present(place);
+            }
             Input::CardAbsent { reader } => turn.absent(reader),
             Input::DeadlineReached => {}
         }

@@ -7,8 +7,10 @@ use crate::attend::Attendant;
 use crate::connection::PcscLine;
 use crate::desk::{Answer, Desk, Input, Output, Seat, Task};
 use crate::keeper::{Era, Keeper};
+use crate::line::Line;
 use crate::operator::Operator;
-use crate::{Command, Config, Error, Event, KeyId, Op, Vault, watcher};
+use crate::pkcs11::{Launch, Module};
+use crate::{Access, Command, Config, Error, Event, KeyId, Op, Vault, watcher};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How long [`Cards::stop`] waits for operators to let go of their cards.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long middleware may take to load and tell its tokens.
+const LOADING: Duration = Duration::from_secs(30);
 /// Of a request; keeps the arithmetic of time in bounds.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Enough for PC/SC; the default of 2 MiB is address space that each hung thread would keep.
@@ -56,10 +60,16 @@ pub fn start(
     let desk = Desk::new(config.binding.is_some(), keeper.clone());
     let shell = Shell {
         to_desk: to_desk.clone(),
-        operators: Operators::new(config, keeper),
+        operators: Operators::new(&config, keeper),
         events,
     };
     let desk = thread("card desk", move || shell.run(desk, &inbox))?;
+    if let (Some(_), Access::Pkcs11(launch)) = (&config.binding, config.access) {
+        let reports = to_desk.clone();
+        thread("card tokens", move || {
+            find_fixed_tokens(launch, |input| drop(reports.send(Message::Input(input))));
+        })?;
+    }
     let reports = to_desk.clone();
     // never joined: it may sleep in PC/SC for ever, holds no card, and ends with its next report or the process
     thread("card watcher", move || {
@@ -144,36 +154,36 @@ impl<E: FnMut(Event)> Shell<E> {
 
 /// The operators' threads. One that was dismissed ends when PC/SC lets go of it.
 struct Operators {
-    /// Both `None` when no card is bound, and so nobody is ever seated.
-    key: Option<KeyId>,
+    /// `None` when no card is bound, and so nobody is ever seated.
     attendant: Option<Arc<Attendant>>,
+    access: Access,
     tasks: BTreeMap<Seat, Sender<Assignment>>,
     /// Each thread has a clone of the sender; when all are gone, so are the threads.
     alive: (Sender<Infallible>, Receiver<Infallible>),
 }
 
 impl Operators {
-    fn new(config: Config, keeper: Arc<Keeper>) -> Self {
+    fn new(config: &Config, keeper: Arc<Keeper>) -> Self {
         Self {
-            key: config.binding.as_ref().map(|binding| binding.id.clone()),
             attendant: Attendant::new(config, keeper).map(Arc::new),
+            access: config.access.clone(),
             tasks: BTreeMap::new(),
             alive: mpsc::channel(),
         }
     }
 
     fn seat(&mut self, seat: Seat, reader: String, to_desk: &Sender<Message>) {
-        let (Some(attendant), Some(key)) = (self.attendant.clone(), self.key.clone()) else {
+        let Some(attendant) = self.attendant.clone() else {
             return;
         };
+        let access = self.access.clone();
         let (tasks, mine) = mpsc::channel::<Assignment>();
         let (alive, to_desk) = (self.alive.0.clone(), to_desk.clone());
         let answer = move |answer| to_desk.send(Message::Input(Input::Answered { seat, answer }));
         let refuse = answer.clone();
-        // PC/SC's own names have no zero inside
-        let name = CString::new(reader).unwrap_or_default();
         let spawned = thread("card operator", move || {
-            let mut operator = Operator::new(attendant, Box::new(PcscLine::new(name, key)));
+            let mut operator =
+                Operator::new(attendant.clone(), line(attendant.key(), access, reader));
             while let Ok((task, era, deadline)) = mine.recv() {
                 if answer(operator.perform(task, era, deadline)).is_err() {
                     break;
@@ -207,6 +217,30 @@ impl Operators {
         let (mine, alive) = self.alive;
         drop(mine);
         let _ = alive.recv_timeout(FAREWELL);
+    }
+}
+
+/// The way to the card in this reader that has a key of this name.
+fn line(key: &KeyId, access: Access, reader: String) -> Box<dyn Line> {
+    match (key, access) {
+        (KeyId::OpenPgp | KeyId::Piv, Access::Pcsc | Access::Pkcs11(_))
+        | (KeyId::Pkcs11(_), Access::Pcsc | Access::Pkcs11(_)) => {
+            // PC/SC's own names have no zero inside
+            let name = CString::new(reader).unwrap_or_default();
+            Box::new(PcscLine::new(name, key.clone()))
+        }
+    }
+}
+
+/// Reports the tokens that nobody can pull, and so no reader tells of.
+fn find_fixed_tokens(launch: Launch, report: impl Fn(Input)) {
+    let deadline = Some(Instant::now() + LOADING);
+    match Module::new(launch).look(None, deadline) {
+        Ok(tokens) => tokens
+            .into_iter()
+            .filter(|token| !token.removable)
+            .for_each(|token| report(Input::TokenPresent { place: token.place })),
+        Err(error) => tracing::warn!(%error, "the PKCS#11 module does not tell its tokens"),
     }
 }
 

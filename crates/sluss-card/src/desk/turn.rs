@@ -87,6 +87,17 @@ impl Turn<'_> {
         }
     }
 
+    /// No reader is there any more, and so no card.
+    pub(super) fn readers_left(&mut self) {
+        let Desk { cards, fixed, .. } = &mut *self.desk;
+        let left: Vec<_> = cards
+            .extract_if(.., |reader, _| !fixed.contains(reader))
+            .collect();
+        for (reader, standing) in left {
+            self.left(reader, &standing);
+        }
+    }
+
     /// A card, already taken off the desk, has left with its reader or without.
     pub(super) fn left(&mut self, reader: String, standing: &Standing) {
         self.dismiss(standing);
