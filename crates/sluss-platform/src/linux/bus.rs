@@ -14,3 +14,19 @@ pub(super) async fn system() -> zbus::Result<Connection> {
         .build()
         .await
 }
+
+/// Our end of a connection without a bus, and the end of whoever serves something there.
+#[cfg(test)]
+pub(super) async fn pair(
+    serve: impl FnOnce(zbus::connection::Builder<'_>) -> zbus::connection::Builder<'_>,
+) -> (Connection, Connection) {
+    use zbus::connection::Builder;
+
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let theirs = serve(Builder::unix_stream(theirs))
+        .server(zbus::Guid::generate())
+        .p2p();
+    let ours = Builder::unix_stream(ours).p2p();
+    let (ours, theirs) = tokio::join!(ours.build(), theirs.build());
+    (ours.unwrap(), theirs.unwrap())
+}

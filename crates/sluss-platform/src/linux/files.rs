@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use zeroize::Zeroize;
 
 use crate::{Error, Result};
 
@@ -26,9 +27,19 @@ pub fn read_policy(path: &Path) -> Result<Vec<(PathBuf, String)>> {
 
 /// The text of a file that only root, or the user that this process runs as, can have written.
 ///
-/// Refused: a symbolic link, anything but a regular file, an owner other than these two, and write permission for the
-/// group or for others, on the file or on the directory that holds it; more than 1 MiB; text that is not UTF-8.
+/// Refused: what [`read_trusted_bytes`] refuses, and text that is not UTF-8.
 pub fn read_trusted(path: &Path) -> Result<String> {
+    String::from_utf8(read_trusted_bytes(path)?).map_err(|error| {
+        error.into_bytes().zeroize();
+        untrusted(path, "not UTF-8")
+    })
+}
+
+/// The content of a file that only root, or the user that this process runs as, can have written.
+///
+/// Refused: a symbolic link, anything but a regular file, an owner other than these two, and write permission for the
+/// group or for others, on the file or on the directory that holds it; more than 1 MiB.
+pub fn read_trusted_bytes(path: &Path) -> Result<Vec<u8>> {
     let file_error = |cause| Error::File {
         path: path.to_owned(),
         cause,
@@ -51,15 +62,18 @@ pub fn read_trusted(path: &Path) -> Result<String> {
     }
     trust(path, &metadata)?;
 
-    let mut text = String::new();
+    // Room enough at once: a content that moves leaves a copy behind, and it may be secret.
+    let expected = usize::try_from(metadata.len().min(LARGEST)).unwrap_or_default();
+    let mut content = Vec::with_capacity(expected + 1);
     (&mut file)
         .take(LARGEST + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut content)
         .map_err(file_error)?;
-    if text.len() as u64 > LARGEST {
+    if content.len() as u64 > LARGEST {
+        content.zeroize();
         return Err(untrusted(path, "larger than 1 MiB"));
     }
-    Ok(text)
+    Ok(content)
 }
 
 /// Where a library that policy names really is, if only root, or the user that this process runs as, can have put it there.

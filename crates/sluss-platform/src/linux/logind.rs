@@ -248,3 +248,6 @@ async fn locked(screen: &mut Option<Screen>) {
 fn gone() -> zbus::Error {
     zbus::Error::InputOutput(Arc::new(io::ErrorKind::BrokenPipe.into()))
 }
+
+#[cfg(test)]
+mod tests;

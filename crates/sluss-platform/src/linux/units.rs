@@ -93,3 +93,6 @@ fn is_nobody(error: &zbus::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
