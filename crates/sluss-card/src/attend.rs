@@ -102,7 +102,8 @@ impl Attendant {
         last_try_consented: bool,
     ) -> (Result<(), Error>, Parting) {
         let mut tried = || {
-            self.permit(pin, &applet.pin_status()?, last_try_consented)?;
+            let status = applet.pin_status()?;
+            permit(pin, &status, last_try_consented, self.allow_factory_pin)?;
             applet.verify(pin)
         };
         if let Err(error) = tried() {
@@ -185,34 +186,6 @@ impl Attendant {
         Ok(Some(checked.map_err(Error::Certificate)?.subject))
     }
 
-    /// Whether a try may be spent on what the user typed.
-    fn permit(
-        &self,
-        pin: &PinEntry,
-        status: &PinStatus,
-        last_try_consented: bool,
-    ) -> Result<(), Error> {
-        match status.tries_left {
-            0 => return Err(Error::Blocked),
-            1 if !last_try_consented => return Err(Error::OneTryLeft),
-            1.. => {}
-        }
-        match pin {
-            PinEntry::OnPad if !status.pad => Err(Error::NoPinPad),
-            PinEntry::OnPad => Ok(()),
-            PinEntry::Typed(pin) => {
-                let (min, max) = (status.shortest, status.longest);
-                if !(min..=max).contains(&pin.as_bytes().len()) {
-                    Err(Error::PinLength { min, max })
-                } else if pin.as_bytes() == FACTORY_PIN && !self.allow_factory_pin {
-                    Err(Error::FactoryPin)
-                } else {
-                    Ok(())
-                }
-            }
-        }
-    }
-
     /// Does what needs the PIN, with the kept one if the card has forgotten.
     fn verified<T>(
         &self,
@@ -251,6 +224,37 @@ impl Attendant {
             AfterUse::Keep => Parting::Leave,
             AfterUse::Unverify => self.lock(applet).1,
             AfterUse::Reset => Parting::Reset,
+        }
+    }
+}
+
+/// Whether a try may be spent on what the user typed.
+///
+/// # Errors
+/// [`Error::Blocked`], [`Error::OneTryLeft`], [`Error::NoPinPad`], [`Error::PinLength`], [`Error::FactoryPin`].
+pub(crate) fn permit(
+    pin: &PinEntry,
+    status: &PinStatus,
+    last_try_consented: bool,
+    allow_factory_pin: bool,
+) -> Result<(), Error> {
+    match status.tries_left {
+        0 => return Err(Error::Blocked),
+        1 if !last_try_consented => return Err(Error::OneTryLeft),
+        1.. => {}
+    }
+    match pin {
+        PinEntry::OnPad if !status.pad => Err(Error::NoPinPad),
+        PinEntry::OnPad => Ok(()),
+        PinEntry::Typed(pin) => {
+            let (min, max) = (status.shortest, status.longest);
+            if !(min..=max).contains(&pin.as_bytes().len()) {
+                Err(Error::PinLength { min, max })
+            } else if pin.as_bytes() == FACTORY_PIN && !allow_factory_pin {
+                Err(Error::FactoryPin)
+            } else {
+                Ok(())
+            }
         }
     }
 }

@@ -60,11 +60,11 @@ impl Line for PcscLine {
 }
 
 /// A shared connection that leaves the card alone when it ends. `None` only while being dropped.
-struct Connection(Option<Card>);
+pub(crate) struct Connection(Option<Card>);
 
 impl Connection {
     /// Blocks while another program is in a transaction with the card.
-    fn open(reader: &CString) -> Result<Self, Error> {
+    pub(crate) fn open(reader: &CString) -> Result<Self, Error> {
         // a context of its own, because one that hangs in a call blocks all other users of that context
         let context = Context::establish(Scope::System)?;
         Ok(Self(Some(context.connect(
@@ -74,7 +74,7 @@ impl Connection {
         )?)))
     }
 
-    fn transact(
+    pub(crate) fn transact(
         &mut self,
         work: impl FnOnce(&Card) -> Result<Parting, Error>,
     ) -> Result<(), Error> {
@@ -117,9 +117,10 @@ impl Drop for Connection {
 }
 
 /// The way to the card inside a transaction.
-struct Exchange<'a> {
-    card: &'a Card,
-    deadline: Option<Instant>,
+pub(crate) struct Exchange<'a> {
+    pub(crate) card: &'a Card,
+    /// Nothing more is sent after it.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Transmit for Exchange<'_> {

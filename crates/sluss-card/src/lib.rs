@@ -16,6 +16,7 @@ pub mod certificate;
 mod config;
 mod connection;
 mod desk;
+pub mod enroll;
 mod error;
 mod keeper;
 pub mod key;

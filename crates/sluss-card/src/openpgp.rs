@@ -3,6 +3,8 @@
 //! A [`Session`] lasts for one PC/SC transaction, in which no other program can talk to the card. Each one starts by
 //! making sure that this application is the selected one: another program may have selected its own in between.
 
+mod bench;
+
 use crate::apdu::{Apdu, Response, StatusWord, Transmit, exchange};
 use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
 use crate::key::CardKey;

@@ -3,6 +3,7 @@
 //! A [`Session`] lasts for one PC/SC transaction, as [`crate::openpgp::Session`] does. Sections named here are those of
 //! SP 800-73-4 part 2 unless another document is.
 
+mod bench;
 mod issue;
 mod read;
 

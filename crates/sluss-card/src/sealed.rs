@@ -88,6 +88,11 @@ impl SealedKey {
         Ok(Self { header, ciphertext })
     }
 
+    /// The file that it was read from.
+    pub fn to_file(&self) -> Vec<u8> {
+        [self.header.bytes.as_slice(), &self.ciphertext].concat()
+    }
+
     /// How it is sealed.
     pub fn method(&self) -> Method {
         self.header.method
