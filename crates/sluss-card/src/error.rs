@@ -1,7 +1,7 @@
 //! What can go wrong with a card, by who can do something about it.
 
 use crate::apdu::StatusWord;
-use crate::{CardKind, certificate, sealed};
+use crate::{CardKind, certificate, pkcs11, sealed};
 
 /// One error for the crate. The first group is for the user, the second the card's fault, the third the host's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +104,9 @@ pub enum Error {
     /// Another program uses the card exclusively.
     #[error("another program uses the card exclusively")]
     Busy,
+    /// The PKCS#11 module does not do what it should.
+    #[error(transparent)]
+    Module(pkcs11::Failure),
     /// PC/SC service or reader failed.
     #[error("the smart card service failed: {0}")]
     Service(pcsc::Error),
@@ -132,7 +135,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::Nonsense { .. }
             | Self::ZeroSecret => false,
-            Self::Mute | Self::Timeout | Self::Busy | Self::Service(_) => false,
+            Self::Mute | Self::Timeout | Self::Busy | Self::Module(_) | Self::Service(_) => false,
         }
     }
 
@@ -161,7 +164,7 @@ impl Error {
             Self::Gone | Self::Refused { .. } | Self::Nonsense { .. } | Self::Mute | Self::Busy => {
                 true
             }
-            Self::Service(_) => true,
+            Self::Module(_) | Self::Service(_) => true,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::desk::{Answer, Desk, Input, Output, Seat, Task};
 use crate::keeper::{Era, Keeper};
 use crate::line::Line;
 use crate::operator::Operator;
-use crate::pkcs11::{Launch, Module};
+use crate::pkcs11::{Launch, Module, TokenLine};
 use crate::{Access, Command, Config, Error, Event, KeyId, Op, Vault, watcher};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -223,8 +223,11 @@ impl Operators {
 /// The way to the card in this reader that has a key of this name.
 fn line(key: &KeyId, access: Access, reader: String) -> Box<dyn Line> {
     match (key, access) {
-        (KeyId::OpenPgp | KeyId::Piv, Access::Pcsc | Access::Pkcs11(_))
-        | (KeyId::Pkcs11(_), Access::Pcsc | Access::Pkcs11(_)) => {
+        (KeyId::Pkcs11(id), Access::Pkcs11(launch)) => {
+            Box::new(TokenLine::new(reader, id.clone(), launch))
+        }
+        (KeyId::OpenPgp | KeyId::Piv, Access::Pkcs11(_))
+        | (KeyId::OpenPgp | KeyId::Piv | KeyId::Pkcs11(_), Access::Pcsc) => {
             // PC/SC's own names have no zero inside
             let name = CString::new(reader).unwrap_or_default();
             Box::new(PcscLine::new(name, key.clone()))

@@ -4,7 +4,7 @@ mod fault;
 mod objects;
 
 use self::fault::fault;
-use super::wire::{Fault, Key, NewKey, Scheme, Token, Tries};
+use super::wire::{Fault, Key, NewKey, PinState, Scheme, Token, Tries};
 use crate::Pin;
 use crate::applet::Padding;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -82,17 +82,13 @@ impl Library {
         }
         let oaep = self.lists(slot, MechanismType::RSA_PKCS_OAEP);
         let session = &self.seen(slot, token.serial_number())?.session;
-        let ready = !token.login_required() || is_logged_in(session)?;
         Ok(Some(Token {
             slot: slot.id(),
             place: place.to_owned(),
             removable: info.removable_device(),
             serial: token.serial_number().to_owned(),
             label: token.label().to_owned(),
-            tries: tries(&token),
-            pin_length: (short(token.min_pin_length()), short(token.max_pin_length())),
-            pin_pad: token.protected_authentication_path(),
-            ready,
+            pin: pin_state(&token, session)?,
             keys: objects::keys(session, oaep)?,
         }))
     }
@@ -112,6 +108,15 @@ impl Library {
             },
         };
         Ok(self.seen.entry(slot.id()).or_insert(seen))
+    }
+
+    pub(super) fn pin(&mut self, slot: u64) -> Result<PinState, Fault> {
+        let seen = self.seen.get(&slot).ok_or(Fault::Gone)?;
+        let token = self.pkcs11.get_token_info(slot_at(slot)?).map_err(fault)?;
+        if token.serial_number() != seen.serial {
+            return Err(Fault::Gone);
+        }
+        pin_state(&token, &seen.session)
     }
 
     pub(super) fn log_in(&mut self, slot: u64, pin: Option<Pin>) -> Result<(), Fault> {
@@ -332,6 +337,16 @@ fn is_named_after(place: &str, reader: &str) -> bool {
 
 fn slot_at(slot: u64) -> Result<Slot, Fault> {
     Slot::try_from(slot).map_err(fault)
+}
+
+fn pin_state(token: &TokenInfo, session: &Session) -> Result<PinState, Fault> {
+    Ok(PinState {
+        tries: tries(token),
+        shortest: short(token.min_pin_length()),
+        longest: short(token.max_pin_length()),
+        pad: token.protected_authentication_path(),
+        ready: !token.login_required() || is_logged_in(session)?,
+    })
 }
 
 fn tries(token: &TokenInfo) -> Tries {

@@ -1,6 +1,6 @@
 //! The daemon's end of a worker: started when it is needed, killed when it does not answer.
 
-use super::wire::{self, Fault, Key, NewKey, Request, Response, Scheme, Token};
+use super::wire::{self, Fault, Key, NewKey, PinState, Request, Response, Scheme, Token};
 use super::{Launch, Worker};
 use crate::Pin;
 use crate::applet::Padding;
@@ -49,6 +49,17 @@ impl Module {
         let reader = reader.map(str::to_owned);
         match self.ask(&Request::Look { reader }, deadline)? {
             Response::Tokens(tokens) => Ok(tokens),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// How it stands with the PIN of the token that [`Module::look`] saw in this slot.
+    ///
+    /// # Errors
+    /// [`Fault::Gone`], …
+    pub fn pin(&mut self, slot: u64, deadline: Option<Instant>) -> Result<PinState, Failure> {
+        match self.ask(&Request::Pin { slot }, deadline)? {
+            Response::Pin(pin) => Ok(pin),
             other => Err(self.unexpected(other)),
         }
     }

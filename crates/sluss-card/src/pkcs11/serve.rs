@@ -38,6 +38,7 @@ fn respond(
     let bytes = |bytes: Zeroizing<Vec<u8>>| Response::Bytes(bytes);
     match request {
         Request::Look { reader } => library.look(reader.as_deref()).map(Response::Tokens),
+        Request::Pin { slot } => library.pin(slot).map(Response::Pin),
         Request::LogIn { slot, pin } => library.log_in(slot, pin).map(|()| Response::Done),
         Request::LogOut { slot } => library.log_out(slot).map(|()| Response::Done),
         Request::Derive { slot, key, with } => library.derive(slot, &key, &with).map(bytes),

@@ -1,7 +1,7 @@
 //! Requests and responses to bytes and back: a number for the kind, then the fields in order.
 
 use super::codec::{Decoder, Encoder, Malformed};
-use super::message::{Fault, Key, NewKey, Request, Response, Scheme, Token, Tries, Uses};
+use super::message::{Fault, Key, NewKey, PinState, Request, Response, Scheme, Token, Tries, Uses};
 use crate::Pin;
 use crate::applet::Padding;
 use crate::key::CardKey;
@@ -12,6 +12,7 @@ impl Request {
         let mut to = Encoder::new();
         match self {
             Self::Look { reader } => to.byte(0).option(reader.as_deref().map(str::as_bytes)),
+            Self::Pin { slot } => to.byte(7).number(*slot),
             Self::LogIn { slot, pin } => {
                 let pin = pin.as_ref().map(Pin::as_bytes);
                 to.byte(1).number(*slot).option(pin)
@@ -109,6 +110,9 @@ impl Request {
                 id: from.bytes()?.to_vec(),
                 label: from.text()?,
             },
+            7 => Self::Pin {
+                slot: from.number()?,
+            },
             _ => return Err(Malformed),
         };
         from.finish()?;
@@ -124,6 +128,7 @@ impl Response {
                 to.byte(0).length(tokens.len());
                 tokens.iter().for_each(|token| token.encode(&mut to));
             }
+            Self::Pin(pin) => pin.encode(to.byte(5)),
             Self::Done => drop(to.byte(1)),
             Self::Bytes(bytes) => drop(to.byte(2).bytes(bytes)),
             Self::Key(key) => key.encode(to.byte(3)),
@@ -140,6 +145,7 @@ impl Response {
             2 => Self::Bytes(Zeroizing::new(from.bytes()?.to_vec())),
             3 => Self::Key(Key::decode(&mut from)?),
             4 => Self::Failed(Fault::decode(&mut from)?),
+            5 => Self::Pin(PinState::decode(&mut from)?),
             _ => return Err(Malformed),
         };
         from.finish()?;
@@ -151,9 +157,8 @@ impl Token {
     fn encode(&self, to: &mut Encoder) {
         to.number(self.slot).bytes(self.place.as_bytes());
         to.flag(self.removable).bytes(self.serial.as_bytes());
-        to.bytes(self.label.as_bytes()).byte(self.tries.encoded());
-        to.byte(self.pin_length.0).byte(self.pin_length.1);
-        to.flag(self.pin_pad).flag(self.ready);
+        to.bytes(self.label.as_bytes());
+        self.pin.encode(to);
         to.length(self.keys.len());
         self.keys.iter().for_each(|key| key.encode(to));
     }
@@ -165,11 +170,26 @@ impl Token {
             removable: from.flag()?,
             serial: from.text()?,
             label: from.text()?,
-            tries: Tries::decode(from)?,
-            pin_length: (from.byte()?, from.byte()?),
-            pin_pad: from.flag()?,
-            ready: from.flag()?,
+            pin: PinState::decode(from)?,
             keys: from.list(Key::decode)?,
+        })
+    }
+}
+
+impl PinState {
+    fn encode(&self, to: &mut Encoder) {
+        to.byte(self.tries.encoded());
+        to.byte(self.shortest).byte(self.longest);
+        to.flag(self.pad).flag(self.ready);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            tries: Tries::decode(from)?,
+            shortest: from.byte()?,
+            longest: from.byte()?,
+            pad: from.flag()?,
+            ready: from.flag()?,
         })
     }
 }

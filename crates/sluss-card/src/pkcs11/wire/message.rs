@@ -18,16 +18,25 @@ pub struct Token {
     pub serial: String,
     /// What its issuer called it.
     pub label: String,
-    /// How many PINs it would take.
-    pub tries: Tries,
-    /// Fewest and most bytes of a PIN.
-    pub pin_length: (u8, u8),
-    /// Whether the PIN is typed on the reader's own keys.
-    pub pin_pad: bool,
-    /// Whether this worker is logged in, or needs no PIN at all.
-    pub ready: bool,
+    /// How it stands with the PIN.
+    pub pin: PinState,
     /// What can be seen now: private keys show only after login.
     pub keys: Vec<Key>,
+}
+
+/// How it stands with a token's PIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinState {
+    /// How many wrong ones it would take.
+    pub tries: Tries,
+    /// Fewest bytes.
+    pub shortest: u8,
+    /// Most bytes.
+    pub longest: u8,
+    /// Whether it is typed on the reader's own keys.
+    pub pad: bool,
+    /// Whether the keys can be used now: this worker is logged in, or the token wants no PIN at all.
+    pub ready: bool,
 }
 
 /// What a token's flags say about its PIN (PKCS#11 2.40, 3.2: `CKF_USER_PIN_*`).
@@ -96,6 +105,10 @@ pub(in crate::pkcs11) enum Request {
     Look {
         reader: Option<String>,
     },
+    /// How it stands with the PIN of the token that this worker first saw in the slot.
+    Pin {
+        slot: u64,
+    },
     /// Show the PIN to the token that this worker first saw in the slot; `None` when it is typed on the reader.
     LogIn {
         slot: u64,
@@ -133,6 +146,7 @@ pub(in crate::pkcs11) enum Request {
 
 pub(in crate::pkcs11) enum Response {
     Tokens(Vec<Token>),
+    Pin(PinState),
     Done,
     /// What was derived, decrypted or signed.
     Bytes(Zeroizing<Vec<u8>>),

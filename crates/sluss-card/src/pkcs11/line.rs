@@ -1,0 +1,237 @@
+//! The way to a token behind a PKCS#11 module, and the token as the rest of the crate sees any card.
+
+use super::wire::{PinState, Tries};
+use super::{Failure, Fault, KeyAt, Launch, Module, Scheme, Token};
+use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
+use crate::attend::Parting;
+use crate::line::Line;
+use crate::{CardKind, Error, Pin, SharedSecret};
+use std::time::Instant;
+
+/// The way to the token in one reader, or in a slot that is always full.
+pub(crate) struct TokenLine {
+    /// PC/SC name of the reader, or what the module calls the slot.
+    place: String,
+    /// `CKA_ID` of the bound key.
+    key: Vec<u8>,
+    module: Module,
+    /// Found by the first transaction; its session in the worker ends when it is pulled, so it stands for no other.
+    token: Option<Token>,
+}
+
+impl TokenLine {
+    /// Starts the worker with the first transaction.
+    pub(crate) fn new(place: String, key: Vec<u8>, launch: Launch) -> Self {
+        let (module, token) = (Module::new(launch), None);
+        Self {
+            place,
+            key,
+            module,
+            token,
+        }
+    }
+
+    fn find(&mut self, deadline: Option<Instant>) -> Result<Token, Error> {
+        let tokens = self.module.look(Some(&self.place), deadline)?;
+        choose(tokens, &self.key)
+    }
+}
+
+impl Line for TokenLine {
+    fn transact(
+        &mut self,
+        deadline: Option<Instant>,
+        work: &mut dyn FnMut(&mut dyn Applet) -> Parting,
+    ) -> Result<(), Error> {
+        let (token, fresh) = match self.token.take() {
+            Some(token) => (token, false),
+            None => (self.find(deadline)?, true),
+        };
+        let mut applet = TokenApplet {
+            line: self,
+            serial: serial(&token),
+            token,
+            fresh,
+            deadline,
+            lost: false,
+        };
+        let parting = work(&mut applet);
+        let TokenApplet { token, lost, .. } = applet;
+        match parting {
+            Parting::Leave if !lost => self.token = Some(token),
+            Parting::Leave => {}
+            // what can be reset from here is what the module keeps
+            Parting::Reset => self.module.end(),
+        }
+        Ok(())
+    }
+}
+
+/// A token, for as long as one transaction lasts.
+struct TokenApplet<'a> {
+    line: &'a mut TokenLine,
+    serial: String,
+    token: Token,
+    /// What is known of the token was read in this transaction.
+    fresh: bool,
+    deadline: Option<Instant>,
+    /// The token has to be found again by the next transaction.
+    lost: bool,
+}
+
+impl TokenApplet<'_> {
+    /// Asks the module, and takes note when token or module are not what they were.
+    fn ask<T>(
+        &mut self,
+        request: impl FnOnce(&mut Module, u64, Option<Instant>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let done = request(&mut self.line.module, self.token.slot, self.deadline);
+        if let Err(Failure::Fault(Fault::Gone) | Failure::Hung | Failure::Ended) = done {
+            self.lost = true;
+        }
+        done.map_err(Error::from)
+    }
+
+    fn use_key<T>(
+        &mut self,
+        request: impl FnOnce(&mut Module, KeyAt<'_>, Option<Instant>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let id = self.line.key.clone();
+        self.ask(|module, slot, deadline| request(module, KeyAt { slot, id: &id }, deadline))
+    }
+}
+
+impl Applet for TokenApplet<'_> {
+    fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    fn describe(&mut self) -> Result<Description, Error> {
+        if !self.fresh {
+            self.token = self.line.find(self.deadline)?;
+            if serial(&self.token) != self.serial {
+                self.lost = true;
+                return Err(Error::Gone);
+            }
+        }
+        let mut keys = self.token.keys.iter();
+        let key = keys
+            .find(|key| key.id == self.line.key)
+            .ok_or(Error::NoKey)?;
+        Ok(Description {
+            serial: self.serial.clone(),
+            kind: CardKind::Pkcs11,
+            key: key.public.clone(),
+            certificate: key.certificate.clone(),
+            pin: status(&self.token.pin),
+        })
+    }
+
+    fn pin_status(&mut self) -> Result<PinStatus, Error> {
+        let pin = self.ask(Module::pin)?;
+        Ok(status(&pin))
+    }
+
+    fn verify(&mut self, pin: &PinEntry) -> Result<(), Error> {
+        let pin = match pin {
+            PinEntry::Typed(pin) => Some(pin),
+            PinEntry::OnPad => None,
+        };
+        let shown = self.ask(|module, slot, deadline| module.log_in(slot, pin, deadline));
+        match shown {
+            Err(Error::PinLength { .. }) => {
+                let pin = status(&self.token.pin);
+                let (min, max) = (pin.shortest, pin.longest);
+                Err(Error::PinLength { min, max })
+            }
+            shown => shown,
+        }
+    }
+
+    /// Also ends the worker, and so what the module may remember.
+    fn unverify(&mut self) -> Result<(), Error> {
+        let done = self.ask(Module::log_out);
+        self.line.module.end();
+        self.lost = true;
+        done
+    }
+
+    fn agree(&mut self, with: &[u8; 32]) -> Result<SharedSecret, Error> {
+        let answer = self.use_key(|module, key, deadline| module.derive(key, with, deadline))?;
+        SharedSecret::from_answer(&answer).ok_or(Error::Nonsense {
+            step: "compute the Diffie-Hellman",
+            what: "not 32 bytes",
+        })?
+    }
+
+    fn answer(&mut self, challenge: &Challenge) -> Result<Answer, Error> {
+        self.use_key(|module, key, deadline| match challenge {
+            Challenge::Agree(point) => module.derive(key, point, deadline).map(Answer::Agreed),
+            Challenge::Decrypt(ciphertext, padding) => module
+                .decrypt(key, *padding, ciphertext, deadline)
+                .map(Answer::Plain),
+            Challenge::Sign(message) => module
+                .sign(key, Scheme::RsaPkcs1Sha256, message, deadline)
+                .map(Answer::Signed),
+        })
+    }
+}
+
+/// The token with the key; one reader may be several slots, each with a PIN of its own.
+fn choose(tokens: Vec<Token>, key: &[u8]) -> Result<Token, Error> {
+    let has_key = |token: &Token| token.keys.iter().any(|it| it.id == key);
+    let (mut with_key, mut without): (Vec<_>, Vec<_>) = tokens.into_iter().partition(has_key);
+    // without the key it is told as another card, or as the card without its key
+    with_key.append(&mut without);
+    with_key.into_iter().next().ok_or(Error::Gone)
+}
+
+/// What tells the token from others: its serial number, or its label where the manufacturer gave none.
+pub(crate) fn serial(token: &Token) -> String {
+    if token.serial.is_empty() {
+        token.label.clone()
+    } else {
+        token.serial.clone()
+    }
+}
+
+fn status(pin: &PinState) -> PinStatus {
+    PinStatus {
+        tries_left: left(pin.tries),
+        shortest: pin.shortest.into(),
+        longest: pin.longest.into(),
+        verified: pin.ready,
+        pad: pin.pad,
+    }
+}
+
+fn left(tries: Tries) -> u8 {
+    match tries {
+        Tries::All => 3,
+        Tries::Low => 2,
+        Tries::Last => 1,
+        Tries::None => 0,
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Fault(Fault::Gone) => Self::Gone,
+            Failure::Fault(Fault::NotLoggedIn) => Self::Locked,
+            Failure::Fault(Fault::WrongPin(tries)) => match left(tries) {
+                0 => Self::Blocked,
+                left => Self::WrongPin { left },
+            },
+            Failure::Fault(Fault::BadPin) => Self::PinLength {
+                min: 1,
+                max: Pin::MAX,
+            },
+            Failure::Fault(Fault::Blocked) => Self::Blocked,
+            Failure::Fault(Fault::Declined) => Self::Declined,
+            Failure::Fault(Fault::NoKey) => Self::NoKey,
+            Failure::Fault(Fault::Unsupported) => Self::Unsupported,
+            failure => Self::Module(failure),
+        }
+    }
+}
