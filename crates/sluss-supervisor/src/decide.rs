@@ -23,6 +23,8 @@ const HOST_APPLY: Duration = Duration::from_secs(5);
 pub(crate) const HOST_RETRY: Duration = Duration::from_secs(1);
 /// The slowest card takes a second; another program may hold it for ten.
 pub(crate) const PIN_CHECK: Duration = Duration::from_secs(30);
+/// A user who types on the reader's keys takes longer than a card.
+pub(crate) const PAD_CHECK: Duration = Duration::from_secs(90);
 /// From the announcement to sleep, or to the insight that it was called off.
 pub(crate) const SLEEP: Duration = Duration::from_secs(30);
 
@@ -132,9 +134,9 @@ impl State {
     /// A card that is away is waited for only for the sake of a tunnel that may live on.
     fn decide_grace(&mut self, now: Time) {
         if let Key::Away { until, .. } = &self.key {
-            let exists = matches!(self.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
+            let up = matches!(self.tunnel, Tunnel::Up { .. });
             let asleep = matches!(self.location, Location::Asleep { .. });
-            if *until <= now || !exists || asleep || !self.bears_tunnel() {
+            if *until <= now || !up || asleep || !self.bears_tunnel() {
                 self.key = Key::Absent;
             }
         }

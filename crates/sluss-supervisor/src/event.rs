@@ -110,8 +110,10 @@ pub enum LossReason {
 /// Where a PIN comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinSource {
-    /// The user typed it for us, or will on the reader's own keys.
+    /// The user typed it for us.
     User,
+    /// The user will type it on the reader's own keys.
+    Pad,
     /// The user typed it for somebody else, who hands it on: at login, or at the locked screen. It may be for another
     /// card, so it is tried while all tries are left, and only then.
     Login,
@@ -124,8 +126,10 @@ pub enum PinCheck {
     Wrong {
         tries_left: u8,
     },
-    /// Not tried: it would have been the last try, and the user had not consented.
+    /// Not tried: it would have been the last try, and the user had not consented; or policy forbids such a PIN.
     Withheld,
+    /// Nothing was typed on the reader's keys: as if a prompt had been closed.
+    Declined,
     Blocked,
     /// The card or the reader failed, or took too long. Whether the card counted a try is not known.
     Failed,

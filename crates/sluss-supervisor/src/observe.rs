@@ -2,18 +2,16 @@
 //!
 //! An answer changes something only if it carries the `Op` that is waited for.
 
-use sluss_policy::{OnRemoval, Policy};
+mod key;
 
-use crate::decide::{HOST_RETRY, PIN_CHECK, PROBE_AGAIN, SLEEP};
+use sluss_policy::Policy;
+
+use crate::decide::{HOST_RETRY, PROBE_AGAIN, SLEEP};
 use crate::link::next_hops;
 use crate::{
-    Action, Card, Confirmation, Event, Evidence, Host, Insertion, Intent, Key, Link, LinkId,
-    Location, LossReason, Op, Outcome, OutsideReason, PinCheck, PinSource, Retry, Session, State,
-    Time, Tunnel, Verified,
+    Action, Confirmation, Event, Evidence, Host, Intent, Key, Link, LinkId, Location, LossReason,
+    Op, Outcome, OutsideReason, Retry, Session, State, Time, Tunnel, Verified,
 };
-
-/// What every kind of card starts with at least.
-const ALL_TRIES: u8 = 3;
 
 impl State {
     /// Returns what the user's own demand calls for at once. All else is `decide`'s to say.
@@ -33,7 +31,7 @@ impl State {
                 serial,
                 tries_left,
                 verified,
-            } => self.card_inserted(serial, tries_left, verified),
+            } => return self.card_inserted(policy, serial, tries_left, verified),
             Event::CardUnusable(fault) => self.key = Key::Unusable(fault),
             Event::CardRemoved => return self.card_removed(policy, now),
             Event::CardLocked => self.card_locked(),
@@ -178,9 +176,7 @@ impl State {
             again_at,
         };
         self.forget_failures();
-        if let Tunnel::Up { refresh, .. } = &mut self.tunnel {
-            *refresh = true;
-        }
+        self.gateway_to_be_told();
         let here = next_hops(&self.links);
         if let Key::Declined { network, .. } = &self.key
             && *network != here
@@ -194,159 +190,6 @@ impl State {
         if let Key::Declined { card, .. } = &self.key {
             self.key = Key::locked(card.clone());
         }
-    }
-
-    fn card_inserted(&mut self, serial: String, tries_left: u8, verified: bool) {
-        let insertion = match &self.key {
-            // It is back in time: one stay, as if it had been reset.
-            Key::Away { card, .. } if card.serial == serial => card.insertion,
-            Key::Absent
-            | Key::Away { .. }
-            | Key::Unusable(_)
-            | Key::Locked(_)
-            | Key::AwaitingPin { .. }
-            | Key::Declined { .. }
-            | Key::Withdrawn(_)
-            | Key::Verifying { .. }
-            | Key::Unlocked(_)
-            | Key::Blocked(_) => Insertion(self.number()),
-        };
-        let card = Card {
-            serial,
-            tries_left,
-            insertion,
-        };
-        self.key = if verified {
-            Key::Unlocked(card)
-        } else {
-            Key::locked(card)
-        };
-        self.forget_failures();
-    }
-
-    fn card_removed(&mut self, policy: &Policy, now: Time) -> Option<Action> {
-        if matches!(self.key, Key::Away { .. }) {
-            return None;
-        }
-        let pulled = self.key.card().cloned();
-        self.key = match (policy.card.on_removal, &pulled) {
-            (OnRemoval::Grace(grace), Some(card)) => Key::Away {
-                card: card.clone(),
-                until: now + grace,
-            },
-            (OnRemoval::Grace(_) | OnRemoval::Disconnect | OnRemoval::LockSession, _) => {
-                Key::Absent
-            }
-        };
-        let lock = policy.card.on_removal == OnRemoval::LockSession && pulled.is_some();
-        lock.then_some(Action::LockSession)
-    }
-
-    fn tries_counted(&mut self, tries_left: u8) {
-        if let Some(card) = self.key.card_mut() {
-            card.tries_left = tries_left;
-        }
-        if let Key::Locked(card) | Key::Blocked(card) = &self.key {
-            self.key = Key::locked(card.clone());
-        }
-    }
-
-    fn card_locked(&mut self) {
-        // While a PIN is on its way to the card, the answer to that is what counts.
-        if let Key::Unlocked(card) = &self.key {
-            self.key = Key::locked(card.clone());
-        }
-    }
-
-    fn pin_offered(&mut self, source: PinSource, last_try_consented: bool, now: Time) -> Action {
-        match &self.key {
-            Key::Locked(card)
-            | Key::AwaitingPin { card, .. }
-            | Key::Declined { card, .. }
-            | Key::Withdrawn(card)
-                if source == PinSource::Login && card.tries_left < ALL_TRIES =>
-            {
-                Action::DiscardPin
-            }
-            Key::Locked(card)
-            | Key::AwaitingPin { card, .. }
-            | Key::Declined { card, .. }
-            | Key::Withdrawn(card) => {
-                let card = card.clone();
-                let op = self.op();
-                self.key = Key::Verifying {
-                    card,
-                    op,
-                    deadline: now + PIN_CHECK,
-                };
-                Action::VerifyPin {
-                    op,
-                    last_try_consented,
-                }
-            }
-            Key::Absent
-            | Key::Away { .. }
-            | Key::Unusable(_)
-            | Key::Verifying { .. }
-            | Key::Unlocked(_)
-            | Key::Blocked(_) => Action::DiscardPin,
-        }
-    }
-
-    fn pin_checked(&mut self, op: Op, check: PinCheck) {
-        let Key::Verifying {
-            card,
-            op: waited_for,
-            ..
-        } = &self.key
-        else {
-            return;
-        };
-        if *waited_for != op {
-            return;
-        }
-        let mut card = card.clone();
-        self.key = match check {
-            PinCheck::Accepted => {
-                if let Tunnel::Up { refresh, .. } = &mut self.tunnel {
-                    *refresh = true;
-                }
-                Key::Unlocked(card)
-            }
-            PinCheck::Wrong { tries_left } => {
-                card.tries_left = tries_left;
-                Key::locked(card)
-            }
-            PinCheck::Blocked => {
-                card.tries_left = 0;
-                Key::locked(card)
-            }
-            PinCheck::Withheld | PinCheck::Failed => Key::locked(card),
-        };
-    }
-
-    fn pin_declined(&mut self, op: Op) {
-        if let Key::AwaitingPin {
-            card,
-            op: waited_for,
-        } = &self.key
-            && *waited_for == op
-        {
-            self.key = Key::Declined {
-                card: card.clone(),
-                network: next_hops(&self.links),
-            };
-            self.asked.pin = None;
-        }
-    }
-
-    fn lock_requested(&mut self) -> Option<Action> {
-        if matches!(self.key, Key::Away { .. }) {
-            self.key = Key::Absent;
-        }
-        let card = self.key.card()?.clone();
-        self.key = Key::Withdrawn(card);
-        Some(Action::LockCard)
     }
 
     fn tunnel_started(&mut self, op: Op, now: Time) {
@@ -440,6 +283,13 @@ impl State {
         self.forget_failures();
         if let Key::Declined { card, .. } | Key::Withdrawn(card) = &self.key {
             self.key = Key::locked(card.clone());
+        }
+    }
+
+    /// There is a new place, or the card answers again: something is to be sent at once.
+    fn gateway_to_be_told(&mut self) {
+        if let Tunnel::Up { refresh, .. } = &mut self.tunnel {
+            *refresh = true;
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use sluss_policy::{Policy, Source};
+use sluss_policy::{OnRemoval, Policy, Source};
 
 use crate::{
     Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link,
@@ -28,11 +28,22 @@ const POLICY: &str = r#"
     pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 "#;
 
+const GRACE: Duration = Duration::from_secs(10);
+
 #[test]
 fn every_reachable_state_is_safe_and_finds_rest() {
+    explore("[card]\non_removal = \"lock-session\"");
+}
+
+#[test]
+fn every_reachable_state_is_safe_and_finds_rest_when_a_pulled_card_is_waited_for() {
+    explore("[card]\non_removal = \"grace\"\ngrace = \"10s\"");
+}
+
+fn explore(card: &str) {
     let policy = Policy::parse(&[Source {
         file: "policy.toml",
-        text: POLICY,
+        text: &format!("{POLICY}\n{card}"),
     }])
     .expect("it is right");
     let begin = Time::since_boot(Duration::from_secs(60));
@@ -73,16 +84,31 @@ fn check_turn(
         || format!("{event:?}\nbefore: {before:#?}\nafter: {after:#?}\nactions: {actions:#?}");
     let exists = matches!(after.tunnel, Tunnel::Starting { .. } | Tunnel::Up { .. });
     let inside = matches!(after.location, Location::Inside(_));
+    let kept_for = match &after.key {
+        Key::Away { card, until } => {
+            check_grace(policy, before, after, &context);
+            assert!(*until > now, "waited for too long: {}", context());
+            assert!(
+                *until <= now + GRACE,
+                "waited for longer than allowed: {}",
+                context()
+            );
+            Some(card)
+        }
+        key => key.card(),
+    };
     assert!(
-        !exists || after.key.card().is_some(),
+        !exists || kept_for.is_some(),
         "a tunnel without a card: {}",
         context()
     );
     assert!(
-        !exists || after.secrets == after.key.card().map(|card| card.insertion),
+        !exists || after.secrets == kept_for.map(|card| card.insertion),
         "another card's: {}",
         context()
     );
+    check_pin(before, event, actions, &context);
+    check_pull(policy, before, event, actions, &context);
     assert!(
         !exists || after.intent == Intent::Automatic,
         "a tunnel against the user's will: {}",
@@ -192,6 +218,64 @@ fn check_turn(
     assert!(
         more.is_empty() && again == *after,
         "decided twice: {more:?} {}",
+        context()
+    );
+}
+
+/// A card is waited for only beside a tunnel that is up and wanted, and never for longer than at first.
+fn check_grace(policy: &Policy, before: &State, after: &State, context: &dyn Fn() -> String) {
+    let waits = policy.card.on_removal == OnRemoval::Grace(GRACE)
+        && matches!(after.tunnel, Tunnel::Up { .. })
+        && !matches!(after.location, Location::Asleep { .. });
+    assert!(waits, "waited for in vain: {}", context());
+    match (&before.key, &after.key) {
+        (Key::Away { .. }, _) => {
+            assert_eq!(before.key, after.key, "another wait: {}", context());
+        }
+        (key, Key::Away { card, .. }) => {
+            assert_eq!(key.card(), Some(card), "another card: {}", context());
+        }
+        (_, _) => {}
+    }
+}
+
+/// Each PIN is tried or wiped, and one from a login is tried only when nobody has erred yet.
+fn check_pin(before: &State, event: &Event, actions: &[Action], context: &dyn Fn() -> String) {
+    let tried = actions
+        .iter()
+        .any(|action| matches!(action, Action::VerifyPin { .. }));
+    let wiped = actions.contains(&Action::DiscardPin);
+    let &Event::PinOffered { source, .. } = event else {
+        assert!(!tried && !wiped, "what PIN? {}", context());
+        return;
+    };
+    assert!(tried != wiped, "a PIN left lying about: {}", context());
+    let tries_left = before.key.card().map_or(0, |card| card.tries_left);
+    assert!(
+        !tried || source != PinSource::Login || tries_left >= 3,
+        "a login spent a try: {}",
+        context()
+    );
+}
+
+/// The session is locked when the card that served leaves, and only then.
+fn check_pull(
+    policy: &Policy,
+    before: &State,
+    event: &Event,
+    actions: &[Action],
+    context: &dyn Fn() -> String,
+) {
+    let served = before.key.card().map(|card| card.serial.as_str());
+    let pulled = match event {
+        Event::CardRemoved => served.is_some(),
+        Event::CardInserted { serial, .. } => served.is_some_and(|served| served != serial),
+        _ => false,
+    };
+    assert_eq!(
+        actions.contains(&Action::LockSession),
+        pulled && policy.card.on_removal == OnRemoval::LockSession,
+        "{}",
         context()
     );
 }
@@ -317,10 +401,14 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
     let eth = link(1, &["10.20.5.7/24"]);
     let renewed = link(1, &["10.20.5.7/24", "10.20.5.8/24"]);
     let wlan = link(2, &["192.168.1.7/24"]);
-    let card = |tries_left, verified| Event::CardInserted {
-        serial: "A".to_owned(),
-        tries_left,
+    let card = |serial: &str, verified| Event::CardInserted {
+        serial: serial.to_owned(),
+        tries_left: 3,
         verified,
+    };
+    let offer = |source| Event::PinOffered {
+        source,
+        last_try_consented: false,
     };
     let mut events = vec![
         Event::LinksChanged(Vec::new()),
@@ -330,15 +418,14 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
         Event::LinksChanged(vec![eth, wlan]),
         Event::Suspending,
         Event::Resumed,
-        card(1, false),
-        card(1, true),
+        card("A", false),
+        card("A", true),
+        card("B", false),
         Event::CardUnusable(CardFault::Nonsense),
         Event::CardRemoved,
         Event::CardLocked,
-        Event::PinOffered {
-            source: PinSource::User,
-            last_try_consented: false,
-        },
+        offer(PinSource::User),
+        offer(PinSource::Login),
         Event::LockRequested,
         Event::UserUp,
         Event::UserDown,
@@ -389,7 +476,15 @@ fn answers(op: Op) -> Vec<Event> {
         },
         Event::PinChecked {
             op,
+            check: PinCheck::Wrong { tries_left: 2 },
+        },
+        Event::PinChecked {
+            op,
             check: PinCheck::Withheld,
+        },
+        Event::PinChecked {
+            op,
+            check: PinCheck::Declined,
         },
         Event::PinDeclined { op },
         Event::TunnelStarted { op },
@@ -444,9 +539,14 @@ fn link(index: u32, addresses: &[&str]) -> Link {
     }
 }
 
-/// The state without what makes no difference: numbers and deadlines by their order, no ages, no evidence.
+/// The state without what makes no difference: the card's name, numbers and deadlines by their order, no ages, no evidence.
 fn outline(state: &State) -> State {
     let mut state = state.clone();
+    if let Key::Away { card, .. } = &mut state.key {
+        card.serial.clear();
+    } else if let Some(card) = state.key.card_mut() {
+        card.serial.clear();
+    }
     let mut times = BTreeSet::new();
     visit(&mut state, &mut |time| times.extend([*time]), &mut |_| {});
     let ranks: HashMap<Time, u64> = times.into_iter().zip(0..).collect();

@@ -4,9 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use sluss_policy::OnRemoval;
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, Link, LinkId, Location, Op, Outcome, PinCheck, State, Time,
-    Tunnel,
+    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, Op, Outcome, PinCheck,
+    PinSource, State, Time, Tunnel,
 };
 
 /// What can be seen of the world from outside at one moment.
@@ -49,7 +50,7 @@ enum Asked {
     Stop(Op),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Judge {
     pub(crate) place: Place,
     /// A usable card is in: does it answer without a PIN?
@@ -64,6 +65,21 @@ pub(crate) struct Judge {
     probe: Option<(Op, Time)>,
     prompt: Option<Op>,
     check: Option<(Op, Time)>,
+    /// What the policy says of a pulled card.
+    on_removal: OnRemoval,
+    /// Which card was in last, and how many tries it has left.
+    card: (String, u8),
+    /// A pulled card that may come back until then.
+    pub(crate) away: Option<Time>,
+    /// The tunnel that was last asked for has started.
+    started: bool,
+    /// Sleep was announced, and is over then at the latest.
+    asleep: Option<Time>,
+    /// The PIN that was offered last may be tried.
+    pin_good: bool,
+    /// How long its check may take.
+    patience: Duration,
+    lock_due: bool,
     /// A tunnel was started since keys were wiped last.
     secrets: bool,
     wipe_due: bool,
@@ -71,10 +87,44 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
+    pub(crate) fn new(on_removal: OnRemoval) -> Self {
+        Self {
+            place: Place::Unknown,
+            unlocked: None,
+            stopped: false,
+            again: Again::No,
+            news: false,
+            usable: Vec::new(),
+            tunnel: Asked::Nothing,
+            host: None,
+            probe: None,
+            prompt: None,
+            check: None,
+            on_removal,
+            card: (String::new(), 0),
+            away: None,
+            started: false,
+            asleep: None,
+            pin_good: false,
+            patience: Duration::ZERO,
+            lock_due: false,
+            secrets: false,
+            wipe_due: false,
+            used: HashSet::new(),
+        }
+    }
+
     pub(crate) fn hear(&mut self, event: &Event, sight: &Sight) {
         match event {
             Event::LinksChanged(links) => self.links_changed(links),
-            Event::Suspending | Event::Resumed => self.nothing_is_known(),
+            Event::Suspending => {
+                self.nothing_is_known();
+                self.asleep = Some(sight.now + Duration::from_secs(30));
+            }
+            Event::Resumed => {
+                self.nothing_is_known();
+                self.asleep = None;
+            }
             Event::ProbeFinished { op, evidence } => {
                 if self.probe.is_some_and(|(probe, _)| probe == *op) {
                     self.probe = None;
@@ -82,14 +132,33 @@ impl Judge {
                 }
             }
 
-            Event::CardInserted { verified, .. } => self.card_changed(Some(*verified)),
-            Event::CardUnusable(_) | Event::CardRemoved => self.card_changed(None),
+            Event::CardInserted {
+                serial,
+                tries_left,
+                verified,
+            } => {
+                let swapped = self.unlocked.is_some() && self.card.0 != *serial;
+                self.lock_due = swapped && self.on_removal == OnRemoval::LockSession;
+                if self.away.take().is_some() && self.card.0 == *serial {
+                    self.unlocked = Some(*verified);
+                } else {
+                    self.card_changed(Some(*verified));
+                }
+                self.news |= *verified;
+                self.card = (serial.clone(), *tries_left);
+            }
+            Event::CardUnusable(_) => {
+                self.away = None;
+                self.card_changed(None);
+            }
+            Event::CardRemoved => self.card_removed(sight.now),
             Event::CardLocked => {
                 if self.check.is_none() && self.unlocked.is_some() {
                     self.unlocked = Some(false);
                 }
             }
             Event::LockRequested => {
+                self.wipe_due |= self.secrets && self.away.take().is_some();
                 if self.unlocked.is_some() {
                     self.card_changed(Some(false));
                 }
@@ -98,11 +167,35 @@ impl Judge {
                 if self.check.is_some_and(|(waited_for, _)| waited_for == *op) {
                     self.check = None;
                     self.unlocked = Some(*check == PinCheck::Accepted);
+                    match check {
+                        PinCheck::Wrong { tries_left } => self.card.1 = *tries_left,
+                        PinCheck::Blocked => self.card.1 = 0,
+                        PinCheck::Accepted
+                        | PinCheck::Withheld
+                        | PinCheck::Declined
+                        | PinCheck::Failed => {}
+                    }
                     self.news |= *check == PinCheck::Accepted;
                 }
             }
             Event::PinDeclined { op } => self.prompt = self.prompt.filter(|prompt| prompt != op),
-            Event::TriesCounted { .. } | Event::PinOffered { .. } => {}
+            Event::TriesCounted { tries_left } => {
+                if self.unlocked.is_some() {
+                    self.card.1 = *tries_left;
+                }
+            }
+            Event::PinOffered { source, .. } => {
+                let least = match source {
+                    PinSource::User | PinSource::Pad => 1,
+                    PinSource::Login => 3,
+                };
+                let wanted = self.unlocked == Some(false) && self.check.is_none();
+                self.patience = match source {
+                    PinSource::User | PinSource::Login => Duration::from_secs(30),
+                    PinSource::Pad => Duration::from_secs(90),
+                };
+                self.pin_good = wanted && self.card.1 >= least;
+            }
 
             Event::TunnelStartFailed { op, .. } | Event::TunnelLost { op, .. } => {
                 if self.tunnel == Asked::Start(*op) {
@@ -114,8 +207,8 @@ impl Judge {
                     self.tunnel = Asked::Nothing;
                 }
             }
-            Event::TunnelStarted { .. }
-            | Event::SessionEstablished { .. }
+            Event::TunnelStarted { op } => self.started |= self.tunnel == Asked::Start(*op),
+            Event::SessionEstablished { .. }
             | Event::HandshakeUnanswered { .. }
             | Event::HostApplied { .. }
             | Event::HostFailed { .. } => {}
@@ -123,6 +216,9 @@ impl Judge {
             Event::UserUp => self.stopped = false,
             Event::UserDown => self.stopped = true,
             Event::Tick => {}
+        }
+        if self.asleep.is_some_and(|until| until <= sight.now) {
+            self.asleep = None;
         }
         // A probe without an answer proves nothing, and a card without one cannot be relied on.
         if self
@@ -136,6 +232,34 @@ impl Judge {
             .is_some_and(|(_, given_up)| given_up <= sight.now)
         {
             self.check = None;
+        }
+        self.wait_for_card(sight.now);
+    }
+
+    /// Only the tunnel that is up is a reason to wait for a card that was pulled.
+    fn card_removed(&mut self, now: Time) {
+        if self.away.is_some() {
+            return;
+        }
+        self.lock_due = self.unlocked.is_some() && self.on_removal == OnRemoval::LockSession;
+        match self.on_removal {
+            OnRemoval::Grace(grace) if self.unlocked.is_some() && self.secrets => {
+                (self.unlocked, self.check) = (None, None);
+                self.away = Some(now + grace);
+            }
+            OnRemoval::Grace(_) | OnRemoval::Disconnect | OnRemoval::LockSession => {
+                self.card_changed(None);
+            }
+        }
+    }
+
+    fn wait_for_card(&mut self, now: Time) {
+        let up = matches!(self.tunnel, Asked::Start(_)) && self.started;
+        let inside = matches!(self.place, Place::Inside(_));
+        let in_vain = !up || inside || self.stopped || self.asleep.is_some();
+        if self.away.is_some_and(|until| until <= now || in_vain) {
+            self.away = None;
+            self.wipe_due = self.secrets;
         }
     }
 
@@ -255,11 +379,14 @@ impl Judge {
             }
             Action::VerifyPin { op, .. } => {
                 self.fresh(*op);
-                assert_eq!(self.check, None, "a second PIN while one is being checked");
-                assert_eq!(self.unlocked, Some(false), "a PIN spent without need");
-                self.check = Some((*op, sight.now + Duration::from_secs(30)));
+                assert!(self.pin_good, "a PIN tried that should not be: {self:?}");
+                self.check = Some((*op, sight.now + self.patience));
             }
-            Action::DiscardPin | Action::LockCard | Action::LockSession => {}
+            Action::DiscardPin | Action::LockCard => {}
+            Action::LockSession => {
+                assert!(self.lock_due, "locked the session without cause");
+                self.lock_due = false;
+            }
             Action::ForgetKeys => {
                 assert!(self.wipe_due, "wiped keys that may stay");
                 (self.secrets, self.wipe_due) = (false, false);
@@ -284,7 +411,7 @@ impl Judge {
                     "started before the host was closed"
                 );
                 assert!(sight.host_idle, "started while the host changes");
-                self.tunnel = Asked::Start(*op);
+                (self.tunnel, self.started) = (Asked::Start(*op), false);
                 self.secrets = true;
                 self.news = false;
             }
@@ -321,8 +448,12 @@ impl Judge {
         }
         let up = matches!(self.tunnel, Asked::Start(_));
         assert!(
-            !up || self.unlocked.is_some(),
+            !up || self.unlocked.is_some() || self.away.is_some(),
             "up without a card after {event:?}"
+        );
+        assert!(
+            up || self.away.is_none(),
+            "not waited for the card after {event:?}"
         );
         assert!(!up || self.secrets, "up with keys wiped after {event:?}");
         assert!(
@@ -366,6 +497,13 @@ impl Judge {
             "a PIN left lying about"
         );
 
+        let offered = matches!(event, Event::PinOffered { .. });
+        assert!(
+            !(offered && self.pin_good && actions.contains(&Action::DiscardPin)),
+            "a good PIN thrown away"
+        );
+        assert!(!self.lock_due, "the session not locked after {event:?}");
+
         self.compare(event, state);
     }
 
@@ -375,6 +513,11 @@ impl Judge {
             state.key.card().is_some(),
             self.unlocked.is_some(),
             "card misreported after {event:?}"
+        );
+        assert_eq!(
+            matches!(state.key, Key::Away { .. }),
+            self.away.is_some(),
+            "the wait for the card misreported after {event:?}"
         );
         match &self.place {
             Place::Inside(link) => {

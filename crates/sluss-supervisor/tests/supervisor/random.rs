@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sluss_supervisor::{
-    CardFault, Confirmation, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck, Tunnel,
-    step,
+    CardFault, Confirmation, Event, HostMode, Key, Location, Op, OutsideReason, PinCheck,
+    PinSource, Tunnel, step,
 };
 
 use crate::judge::{Place, Sight};
@@ -63,7 +63,7 @@ fn day(seed: u64, weather: Weather, met: &mut Met) -> World {
     }
     world.calm_down(|world, op| match world.rng.u32(..3) {
         0 => world.tell(Event::PinDeclined { op }),
-        _ => world.type_pin(),
+        _ => world.type_pin(PinSource::User),
     });
     let sight = Sight {
         now: world.now,
@@ -79,8 +79,10 @@ fn day(seed: u64, weather: Weather, met: &mut Met) -> World {
 /// Something that nobody asked for; more often what the moment makes interesting.
 fn surprise(world: &mut World) {
     let night = world.asleep && world.rng.u32(..3) > 0;
+    let missed = world.judge.away.is_some() && world.rng.u32(..3) == 0;
     match world.rng.u32(..100) {
         _ if night => world.wake(),
+        _ if missed => handle_card(world),
         0..25 => move_about(world),
         25..45 => handle_card(world),
         45..65 => act_as_user(world),
@@ -159,14 +161,15 @@ fn handle_card(world: &mut World) {
 
 fn act_as_user(world: &mut World) {
     match (world.prompt, world.rng.u32(..10)) {
-        (Some(_), 0..6) => world.type_pin(),
+        (Some(_), 0..4) => world.type_pin(PinSource::User),
         (Some(op), 6) => {
             world.prompt = None;
             world.tell(Event::PinDeclined { op });
         }
         (_, 7) => world.tell(Event::UserDown),
         (_, 8) => world.tell(Event::LockRequested),
-        (_, 5 | 6) => world.type_pin(),
+        (_, 4) => world.type_pin(PinSource::Pad),
+        (_, 5 | 6) => world.type_pin(PinSource::Login),
         (_, _) => world.tell(Event::UserUp),
     }
 }
@@ -228,7 +231,10 @@ struct Met {
     declined: u32,
     withdrawn: u32,
     blocked: u32,
+    away: u32,
+    back: u32,
     open: u32,
+    was_away: bool,
 }
 
 impl Met {
@@ -284,6 +290,10 @@ impl Met {
         );
         count(&mut self.withdrawn, matches!(state.key, Key::Withdrawn(_)));
         count(&mut self.blocked, matches!(state.key, Key::Blocked(_)));
+        let away = matches!(state.key, Key::Away { .. });
+        count(&mut self.away, away);
+        count(&mut self.back, self.was_away && up && !away);
+        self.was_away = away;
         count(
             &mut self.open,
             matches!(world.host, Some(HostMode::Inside { .. })),
@@ -308,7 +318,10 @@ impl Met {
             declined,
             withdrawn,
             blocked,
+            away,
+            back,
             open,
+            was_away: _,
         } = self;
         let all = [
             starting,
@@ -327,6 +340,8 @@ impl Met {
             declined,
             withdrawn,
             blocked,
+            away,
+            back,
             open,
         ];
         assert!(

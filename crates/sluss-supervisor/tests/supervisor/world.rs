@@ -121,13 +121,15 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
         let now = Time::since_boot(Duration::from_secs(100));
+        let removal = ["disconnect", "lock-session", "grace\"\ngrace = \"60s"][seed as usize % 3];
+        let policy = policy(&format!("{POLICY}\n[card]\non_removal = \"{removal}\""));
         Self {
             rng: Rng::with_seed(seed),
             now,
-            policy: policy(POLICY),
             state: State::new(),
             weather,
-            judge: Judge::default(),
+            judge: Judge::new(policy.card.on_removal),
+            policy,
             links: Vec::new(),
             card: None,
             asleep: false,
@@ -270,11 +272,11 @@ impl World {
     }
 
     /// The user types the right PIN.
-    pub(crate) fn type_pin(&mut self) {
+    pub(crate) fn type_pin(&mut self, source: PinSource) {
         self.prompt = None;
         self.tell(Event::PinOffered {
-            source: PinSource::User,
-            last_try_consented: true,
+            source,
+            last_try_consented: source == PinSource::User,
         });
     }
 
