@@ -59,12 +59,15 @@ impl Client {
 
     /// Asks, and waits for the answer.
     pub fn call(&mut self, request: &Request) -> Result<Response, Error> {
-        self.stream.set_write_timeout(Some(match self.left()? {
-            Some(left) => left.min(PATIENCE),
-            None => PATIENCE,
-        }))?;
-        self.stream.write_all(&encode(request)?).map_err(timed)?;
+        self.send(request)?;
         self.receive()
+    }
+
+    /// Asks, and leaves the answer to [`Client::receive`].
+    pub fn send(&mut self, request: &Request) -> Result<(), Error> {
+        let left = self.left()?.unwrap_or(PATIENCE).min(PATIENCE);
+        self.stream.set_write_timeout(Some(left))?;
+        self.stream.write_all(&encode(request)?).map_err(timed)
     }
 
     /// The next answer; [`Request::Monitor`] and [`Request::Agent`] have many.
@@ -83,6 +86,12 @@ impl Client {
                 Err(error) => return Err(timed(error)),
             }
         }
+    }
+
+    /// The connection for a caller that waits in a way of its own. Between two answers: of one that has begun, the beginning
+    /// is lost.
+    pub fn into_stream(self) -> UnixStream {
+        self.stream
     }
 
     fn open(path: &Path, limit: Duration, patience: Patience) -> Result<Self, Error> {

@@ -3,6 +3,7 @@
 //! The help comes from [`text`], so that the compiler misses no translation.
 
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     path::PathBuf,
     time::Duration,
@@ -82,6 +83,12 @@ pub(crate) enum Command {
     Card {
         #[command(flatten)]
         format: Format,
+    },
+    #[command(about = help(Help::Agent))]
+    Agent {
+        #[arg(long, value_name = help(Help::Program), value_hint = ValueHint::CommandName,
+              default_value = "pinentry", hide_default_value = true, help = help(Help::Pinentry))]
+        pinentry: OsString,
     },
     #[command(about = help(Help::Policy))]
     Policy {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use sluss_ipc::{Client, Error, Key, Pin, ReaderCard, Refusal, Request, Response, Status, Tunnel};
 
 use crate::{
+    agent,
     args::{Args, Command, Format, PolicyCommand},
     check,
     exit::{Exit, Refused, StrangeAnswer},
@@ -23,7 +24,7 @@ use crate::{
 /// A card may take this long to check a PIN; the daemon gives it up sooner.
 const CARD_PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) fn run(args: Args, text: &dyn Text) -> Result<Exit> {
+pub(crate) fn run(args: Args, text: &'static dyn Text) -> Result<Exit> {
     let socket = &args.socket;
     match args.command {
         Command::Status {
@@ -62,6 +63,7 @@ pub(crate) fn run(args: Args, text: &dyn Text) -> Result<Exit> {
             };
             print(format, &report, || report::card(&report, text))
         }
+        Command::Agent { pinentry } => agent::run(socket, pinentry, text),
         Command::Policy {
             command: PolicyCommand::Show { format },
         } => {

@@ -1,5 +1,6 @@
 //! The command: asks the daemon, and tells a person in English or Swedish.
 
+mod agent;
 mod args;
 mod check;
 mod commands;

@@ -1,5 +1,6 @@
 //! The words that a person reads, once for each language: the compiler finds what is missing in one of them.
 
+pub(crate) mod agent;
 mod en;
 pub(crate) mod enroll;
 mod sv;
@@ -44,7 +45,7 @@ fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text 
 }
 
 /// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
-pub(crate) trait Text: enroll::EnrollText + Sync {
+pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
     /// A length of time in one unit, "12 seconds".
     fn span(&self, ms: u64) -> String;
     fn ago(&self, ms: u64) -> String;
@@ -185,6 +186,8 @@ pub(crate) enum Help {
     LastTry,
     Lock,
     Card,
+    Agent,
+    Pinentry,
     Json,
     Policy,
     PolicyShow,
@@ -192,6 +195,7 @@ pub(crate) enum Help {
     PolicyFiles,
     Path,
     File,
+    Program,
     Seconds,
 }
 

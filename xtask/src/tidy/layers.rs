@@ -51,8 +51,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("card-rig", &[]),
 ];
 
-/// Who may use tokio: the daemon's loop, what it hands to it, and the tests.
-const ASYNC: &[&str] = &["slussd", "sluss-ipc", "sluss-platform", "sluss-tests"];
+/// Who may use tokio: the daemon's loop, what it hands to it, the agent's loop, and the tests.
+const ASYNC: &[&str] = &[
+    "slussd",
+    "sluss-ipc",
+    "sluss-platform",
+    "sluss",
+    "sluss-tests",
+];
 
 const TABLES: &[&str] = &["dependencies", "dev-dependencies", "build-dependencies"];
 
@@ -104,7 +110,7 @@ pub(crate) fn check(path: &Path, text: &str) -> Result<Vec<Finding>> {
                 }
                 if other.starts_with("tokio") && *kind == "dependencies" && !ASYNC.contains(&name) {
                     let reason = format!(
-                        "{name} may not depend on {other}: tokio is the daemon's loop alone"
+                        "{name} may not depend on {other}: tokio is for the daemon's and the agent's loops alone"
                     );
                     findings.push(finding(dependency, reason));
                 }
@@ -162,7 +168,7 @@ mod tests {
         assert_eq!(
             findings(text),
             [
-                "Cargo.toml:4: sluss-tunnel may not depend on tokio: tokio is the daemon's loop alone"
+                "Cargo.toml:4: sluss-tunnel may not depend on tokio: tokio is for the daemon's and the agent's loops alone"
             ]
         );
     }

@@ -1,5 +1,6 @@
 //! What the command says in English.
 
+mod agent;
 mod card;
 mod enroll;
 mod usage;

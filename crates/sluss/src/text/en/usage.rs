@@ -49,6 +49,8 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::LastTry => "Spend the last try if need be; a wrong PIN then blocks the card",
         Help::Lock => "Shut the tunnel, wipe the keys, lock the card",
         Help::Card => "Readers, card, key, and PIN tries left",
+        Help::Agent => "Ask for the PIN when it is needed, and notify; runs in your session",
+        Help::Pinentry => "The program that asks for the PIN",
         Help::Json => "For programs: JSON with a published schema",
         Help::Policy => "What the IT department has decided",
         Help::PolicyShow => "The policy in force",
@@ -56,6 +58,7 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::PolicyFiles => "Policy files in TOML",
         Help::Path => "PATH",
         Help::File => "FILE",
+        Help::Program => "PROGRAM",
         Help::Seconds => "SECONDS",
     }
 }

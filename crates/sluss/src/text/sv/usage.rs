@@ -51,6 +51,8 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::LastTry => "Använd vid behov det sista försöket; fel PIN-kod spärrar då kortet",
         Help::Lock => "Stäng tunneln, radera nycklarna, lås kortet",
         Help::Card => "Läsare, kort, nyckel och kvarvarande PIN-försök",
+        Help::Agent => "Fråga efter PIN-koden när den behövs, och avisera; körs i din session",
+        Help::Pinentry => "Programmet som frågar efter PIN-koden",
         Help::Json => "För program: JSON med ett publicerat schema",
         Help::Policy => "Vad IT-avdelningen har bestämt",
         Help::PolicyShow => "Policyn som gäller",
@@ -58,6 +60,7 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::PolicyFiles => "Policyfiler i TOML",
         Help::Path => "SÖKVÄG",
         Help::File => "FIL",
+        Help::Program => "PROGRAM",
         Help::Seconds => "SEKUNDER",
     }
 }
