@@ -3,5 +3,6 @@
 pub mod daemon;
 pub mod engine;
 mod host_worker;
+pub mod pkcs11;
 pub mod probe;
 mod tunnel;

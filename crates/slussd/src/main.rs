@@ -1,14 +1,15 @@
 //! `slussd`: reads policy and binding, and runs the daemon.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sluss_platform::{files, process};
 use sluss_policy::{DeviceBinding, Policy, PolicyError, Source};
 use slussd::daemon::{self, Settings};
+use slussd::pkcs11;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
@@ -28,10 +29,23 @@ struct Args {
     /// What goes to the log: error, warn, info, debug or trace
     #[arg(long, default_value = "info")]
     log: EnvFilter,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program is when it is not the daemon.
+#[derive(Subcommand)]
+enum Role {
+    /// Loads a PKCS#11 module and serves it to the daemon that started this process
+    #[command(name = pkcs11::ROLE, hide = true)]
+    Pkcs11Worker { module: PathBuf },
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Role::Pkcs11Worker { module }) = args.role {
+        return pkcs11::work(&module).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     tracing_subscriber::fmt()
         .with_env_filter(args.log)
         .with_ansi(std::io::stderr().is_terminal())
@@ -72,7 +86,7 @@ fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result
 }
 
 /// None if the laptop is not enrolled yet. A binding that is there and wrong is an error: somebody must look.
-fn binding(state_dir: &std::path::Path) -> anyhow::Result<Option<DeviceBinding>> {
+fn binding(state_dir: &Path) -> anyhow::Result<Option<DeviceBinding>> {
     let path = state_dir.join("device.toml");
     if !path.exists() {
         tracing::warn!(file = %path.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
