@@ -28,9 +28,9 @@ impl Operator {
                 let now = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default();
-                Answer::Look(self.with_card(deadline, |who, card| {
-                    (who.look(card, now), Parting::Leave)
-                }))
+                Answer::Look(
+                    self.with_card(deadline, |who, card| (who.look(card, now), Parting::Leave)),
+                )
             }
             Task::Verify { pin, consent } => Answer::Verify(
                 self.with_card(deadline, |who, card| who.verify(card, era, &pin, consent)),

@@ -126,6 +126,10 @@ fn unlocked(serial: &str) -> CardInfo {
     }
 }
 
+fn other_card() -> Error {
+    Error::OtherCard { serial: "B".into() }
+}
+
 fn secret() -> Answer {
     let secret = SharedSecret::from_answer(&[1; 32]).unwrap();
     Answer::Dh(secret.map(|secret| Agreed {
@@ -205,7 +209,7 @@ fn a_pin_goes_to_no_other_card() {
     ];
     assert_eq!(office.absent("a"), gone);
     office.present("a");
-    assert_eq!(office.looked(1, Ok(card("B"))), ["card B inserted in a"]);
+    office.looked(1, Err(other_card()));
     assert_eq!(
         office.answered(0, Answer::Verify(Ok(()))),
         NONE,
@@ -343,11 +347,10 @@ fn after_a_strange_error_the_card_is_looked_at_again() {
     let swapped = [
         "dismiss 1",
         "card removed from a",
-        "dh 2: the card is not in the reader",
-        "seat 2 at a",
-        "2: look",
+        "card in a is unusable: card B is not the one in use",
+        "dh 2: card B is not the one in use",
     ];
-    assert_eq!(again(Ok(card("B"))), swapped);
+    assert_eq!(again(Err(other_card())), swapped);
 }
 
 #[test]
@@ -458,14 +461,13 @@ fn exclusive_use_ends_when_the_reader_says_that_something_changed() {
 
 #[test]
 fn only_the_bound_card_serves() {
-    let other = || Err(Error::OtherCard { serial: "B".into() });
     let unusable = [
         "dismiss 0",
         "card in b is unusable: card B is not the one in use",
     ];
     let mut office = Office::new();
     office.present("b");
-    assert_eq!(office.looked(0, other()), unusable);
+    assert_eq!(office.looked(0, Err(other_card())), unusable);
     assert_eq!(office.desk.deadline(), None, "it will not become another");
     office.present("a");
     assert_eq!(office.looked(1, Ok(card("A"))), ["card A inserted in a"]);
@@ -488,28 +490,10 @@ fn without_a_bound_card_none_is_touched() {
 }
 
 #[test]
-fn unbound_the_second_card_takes_the_place_of_the_first() {
-    let mut office = Office::serving(card("A"));
-    office.present("b");
-    assert_eq!(
-        office.looked(1, Ok(card("B"))),
-        [
-            "dismiss 1",
-            "card in b is unusable: card B is not the one in use"
-        ]
-    );
-    assert_eq!(
-        office.absent("a"),
-        ["dismiss 0", "card removed from a", "seat 2 at b", "2: look"]
-    );
-    assert_eq!(office.looked(2, Ok(card("B"))), ["card B inserted in b"]);
-}
-
-#[test]
 fn without_the_service_no_card_is_there() {
     let mut office = Office::serving(card("A"));
     office.present("b");
-    office.looked(1, Ok(card("B")));
+    office.looked(1, Err(other_card()));
     office.dh(1);
     let lost = office.handle(Input::ServiceLost { reason: NONSENSE });
     let expected = [
@@ -521,6 +505,102 @@ fn without_the_service_no_card_is_there() {
     ];
     assert_eq!(lost, expected);
     assert_eq!(office.desk.deadline(), None);
+}
+
+#[test]
+fn a_token_that_nobody_can_pull_outlives_the_service() {
+    let mut office = Office::new();
+    let place = String::from("t");
+    assert_eq!(
+        office.handle(Input::TokenPresent { place }),
+        ["seat 0 at t", "0: look"]
+    );
+    office.looked(0, Ok(unlocked("A")));
+    office.present("b");
+    office.looked(1, Err(other_card()));
+    let lost = office.handle(Input::ServiceLost { reason: NONSENSE });
+    let expected = [
+        "card removed from b",
+        &format!("smart card service lost: {NONSENSE}"),
+    ];
+    assert_eq!(lost, expected);
+    assert_eq!(office.dh(1), ["0: dh"]);
+}
+
+/// Keeps what an operator would have kept in the task that it was just given.
+fn keep(office: &Office) {
+    let keeper = &office.desk.keeper;
+    let pin = Pin::new(b"271828".to_vec().into()).unwrap();
+    keeper.keep_pin(keeper.era(), &pin);
+    let key = |place: &mut [u8; 32]| {
+        *place = [7; 32];
+        Ok(())
+    };
+    keeper.keep_key(keeper.era(), key).unwrap();
+}
+
+#[test]
+fn an_unwrapped_key_answers_whatever_the_card_is_doing() {
+    let mut office = Office::serving(card("A"));
+    office.verify(1, "A");
+    keep(&office);
+    office.answered(0, Answer::Verify(Ok(())));
+    assert_eq!(office.dh(2), ["dh 2: done"]);
+    // another program resets the card, and holds it
+    office.request(3, Command::Refresh);
+    assert_eq!(office.dh(4), ["dh 4: done"]);
+    office.wait();
+    assert_eq!(office.dh(5), ["dh 5: done"], "while it is looked at anew");
+}
+
+#[test]
+fn secrets_are_wiped_when_the_card_leaves_or_cannot_serve_or_the_user_says_so() {
+    let leaves: [fn(&mut Office); 6] = [
+        |office| drop(office.absent("a")),
+        |office| drop(office.handle(Input::ServiceLost { reason: NONSENSE })),
+        |office| drop(office.request(1, Command::Lock)),
+        |office| drop(office.request(1, Command::Forget)),
+        |office| {
+            office.request(1, Command::Refresh);
+            office.answered(0, Answer::Look(Err(Error::Gone)));
+        },
+        |office| {
+            office.request(1, Command::Refresh);
+            office.answered(0, Answer::Look(Err(NONSENSE)));
+            office.looked(1, Err(NONSENSE));
+        },
+    ];
+    for leave in leaves {
+        let mut office = Office::serving(unlocked("A"));
+        keep(&office);
+        let before = office.desk.keeper.era();
+        leave(&mut office);
+        let keeper = &office.desk.keeper;
+        assert!(!keeper.has_pin() && !keeper.has_key());
+        assert_ne!(keeper.era(), before, "nor is kept what was begun before");
+    }
+}
+
+#[test]
+fn forgetting_is_answered_at_once_and_leaves_the_card_as_it_is() {
+    let mut office = Office::serving(unlocked("A"));
+    office.dh(1);
+    assert_eq!(office.request(2, Command::Forget), ["forget 2: done"]);
+    let mut office = Office::new();
+    assert_eq!(office.request(3, Command::Forget), ["forget 3: done"]);
+}
+
+#[test]
+fn a_kept_pin_that_was_refused_is_told_as_a_loss() {
+    for error in [Error::WrongPin { left: 2 }, Error::Blocked, Error::Locked] {
+        let mut office = Office::serving(unlocked("A"));
+        office.dh(1);
+        let told = [
+            format!("dh 1: {error}"),
+            "card in a lost its verified state".into(),
+        ];
+        assert_eq!(office.answered(0, Answer::Dh(Err(error))), told);
+    }
 }
 
 /// Random watchers, operators and callers against the promises of the interface.

@@ -57,7 +57,7 @@ impl Turn<'_> {
         } else {
             self.tell(kind.refused(op, Error::Gone));
             if let Kind::Refresh = kind {
-                self.look_at_idle(|_| true);
+                self.look_at_idle();
             }
         }
     }
@@ -74,10 +74,8 @@ impl Turn<'_> {
                 )
             }
         };
-        if worth_a_look && self.desk.bound {
+        if worth_a_look {
             self.look(reader, LOOKS);
-        } else if worth_a_look {
-            self.unusable(reader, Error::NotEnrolled, 0);
         }
     }
 
@@ -196,46 +194,48 @@ impl Turn<'_> {
                 looks_left: looks_left.saturating_sub(1),
             },
         };
-        let Some(before) = self.desk.cards.insert(reader.clone(), idle) else {
-            return;
-        };
-        self.dismiss(&before);
-        match (&reason, &before.told) {
-            (Error::Gone, Told::Nothing) => {}
-            (Error::Gone, Told::Unusable(_) | Told::Inserted(_)) => {
-                self.tell(Event::Removed { reader });
-            }
-            (reason, Told::Unusable(told)) if reason == told => {}
-            (reason, Told::Nothing | Told::Unusable(_) | Told::Inserted(_)) => {
-                let reason = reason.clone();
-                self.tell(Event::Unusable { reader, reason });
-            }
+        let before = self.desk.cards.insert(reader.clone(), idle);
+        if let Some(before) = &before {
+            self.dismiss(before);
         }
-        if let Told::Inserted(_) = before.told {
+        let before = before.map_or(Told::Nothing, |before| before.told);
+        let pulled = matches!(reason, Error::Gone | Error::OtherCard { .. });
+        let served = matches!(before, Told::Inserted(_));
+        if pulled && served || reason == Error::Gone && !matches!(before, Told::Nothing) {
+            let reader = reader.clone();
+            self.tell(Event::Removed { reader });
+        }
+        let known = matches!(&before, Told::Unusable(told) if *told == reason);
+        if reason != Error::Gone && !known {
+            let reason = reason.clone();
+            self.tell(Event::Unusable { reader, reason });
+        }
+        if served {
             self.vacated(&reason);
         }
     }
 
-    /// The serving card is no more: what was asked of it fails, and another card may take its place.
+    /// The serving card is no more: what was kept is wiped, and what was asked of it fails.
     fn vacated(&mut self, reason: &Error) {
         self.desk.keeper.wipe();
         for request in std::mem::take(&mut self.desk.queue) {
             self.tell(request.kind.refused(request.op, reason.clone()));
         }
-        self.look_at_idle(|told| matches!(told, Told::Unusable(Error::OtherCard { .. })));
     }
 
-    fn look_at_idle(&mut self, worth_it: impl Fn(&Told) -> bool) {
+    fn look_at_idle(&mut self) {
         let is_idle = |standing: &Standing| matches!(standing.phase, Phase::Idle { .. });
-        let cards = self.desk.cards.iter();
-        let idle = cards.filter(|(_, standing)| is_idle(standing) && worth_it(&standing.told));
+        let idle = self.desk.cards.iter().filter(|(_, card)| is_idle(card));
         for reader in idle.map(|(reader, _)| reader.clone()).collect::<Vec<_>>() {
             self.look(reader, LOOKS);
         }
     }
 
-    /// Seats a new operator before a card and has it looked at.
+    /// Seats a new operator before a card and has it looked at, unless none could serve.
     fn look(&mut self, reader: String, looks_left: u32) {
+        if !self.desk.bound {
+            return self.unusable(reader, Error::NotEnrolled, 0);
+        }
         let seat = Seat(self.desk.seats);
         self.desk.seats += 1;
         let told = match self.desk.cards.remove(&reader) {
