@@ -97,7 +97,8 @@ pub(super) fn judge(
         // nobody asks for it: one that cannot be read is left out
         (None, der) => der.and_then(|der| Certificate::read(der).ok()),
     };
-    let certificate = certificate.zip(der);
+    // one that names nobody tells the reader of a request nothing
+    let certificate = certificate.filter(|it| !it.subject.is_empty()).zip(der);
     Ok((mode, certificate.map(|(it, der)| (it.subject, der.clone()))))
 }
 

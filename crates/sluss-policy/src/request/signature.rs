@@ -7,8 +7,10 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
 };
+use x509_cert::Certificate;
+use x509_cert::der::{Decode as _, Encode as _};
 
-use super::{EnrolmentRequest, LONGEST_SIGNATURE};
+use super::{CardCertificate, EnrolmentRequest, LONGEST_SIGNATURE};
 use crate::document::Document;
 use crate::values::{Words, base64, bytes, one_of, text, word};
 
@@ -55,9 +57,11 @@ pub struct Signer {
 /// Why a signature is not to be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
+    /// It is not by this key, or not of this request.
     #[error("the signature is not that of this request")]
     Wrong,
-    #[error("the certificate is not that of the key that has signed")]
+    /// The certificate in the request is for another key, or for somebody else than the request says.
+    #[error("the certificate is not that of the key that has signed, or names somebody else")]
     OtherCertificate,
 }
 
@@ -91,9 +95,9 @@ impl Signature {
         }
     }
 
-    /// Whether the card's key has signed `request`; `None` if nobody has.
+    /// Who has signed `request`; `None` if nobody has.
     ///
-    /// That the key is who it says is told by whoever gave out the card: by the certificate's issuer, or by the fingerprint.
+    /// Whose key it is, its certificate's issuer knows, or whoever gave out the card: by the key's fingerprint.
     ///
     /// # Errors
     /// The signature is there and wrong.
@@ -109,9 +113,25 @@ impl Signature {
         UnparsedPublicKey::new(method.algorithm(), public_key)
             .verify(request.to_string().as_bytes(), value)
             .map_err(|_| SignatureFault::Wrong)?;
+        if let Some(certificate) = &request.card.certificate {
+            certificate.is_of(public_key)?;
+        }
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, public_key).as_ref());
         Ok(Some(Signer { fingerprint }))
+    }
+}
+
+impl CardCertificate {
+    /// Makes sure that it is for this key (SubjectPublicKeyInfo, DER) and names whom we say. Who issued it is not looked at.
+    fn is_of(&self, public_key: &[u8]) -> Result<(), SignatureFault> {
+        let parsed = Certificate::from_der(&self.der).ok();
+        let content = parsed.as_ref().map(Certificate::tbs_certificate);
+        let same = content.is_some_and(|content| {
+            let key = content.subject_public_key_info().to_der();
+            key.is_ok_and(|key| key == public_key) && content.subject().to_string() == self.subject
+        });
+        same.then_some(()).ok_or(SignatureFault::OtherCertificate)
     }
 }
 

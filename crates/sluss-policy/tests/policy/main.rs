@@ -3,6 +3,7 @@
 mod bad_input;
 mod card;
 mod device;
+mod request;
 
 use std::time::Duration;
 
