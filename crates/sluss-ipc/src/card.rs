@@ -30,6 +30,17 @@ pub enum CardKind {
     Pkcs11,
 }
 
+impl CardKind {
+    /// As it is called in every language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenPgp => "OpenPGP",
+            Self::Piv => "PIV",
+            Self::Pkcs11 => "PKCS#11",
+        }
+    }
+}
+
 /// Where the tunnel's private key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -54,6 +65,20 @@ pub enum Algorithm {
     Rsa3072,
     #[serde(rename = "RSA-4096")]
     Rsa4096,
+}
+
+impl Algorithm {
+    /// As it is called in every language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X25519 => "X25519",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
+        }
+    }
 }
 
 /// Why a card cannot serve.

@@ -188,11 +188,19 @@ fn unlock(socket: &Path, mut last_try: bool, text: &dyn Text) -> Result<Exit> {
     if let Some(refusal) = refusal {
         return Err(Refused(refusal).into());
     }
+    let (reader, tries, pin_pad) = report
+        .readers
+        .iter()
+        .find_map(|reader| match reader.card {
+            ReaderCard::Usable {
+                tries_left,
+                pin_pad,
+                ..
+            } => Some((reader.name.as_str(), tries_left, pin_pad)),
+            ReaderCard::Unusable { .. } => None,
+        })
+        .unwrap_or_default();
     let mut keyboard = Keyboard::open()?;
-    let tries = report.readers.iter().find_map(|reader| match reader.card {
-        ReaderCard::Usable { tries_left, .. } => tries_left,
-        ReaderCard::Unusable { .. } => None,
-    });
     if let Some(tries) = tries.filter(|tries| *tries <= report::FEW_TRIES) {
         eprintln!("{}", text.tries_left(tries));
         if tries == 1 && !last_try && keyboard.is_terminal() {
@@ -202,23 +210,25 @@ fn unlock(socket: &Path, mut last_try: bool, text: &dyn Text) -> Result<Exit> {
             return Err(Refused(Refusal::LastTry).into());
         }
     }
-    let Some(pin) = keyboard.pin(text.ask_pin())? else {
-        eprintln!("sluss: {}", text.no_pin());
-        return Ok(Exit::NotSo);
+    let pin = if pin_pad {
+        eprintln!("{}", text.type_on_reader(reader));
+        None
+    } else {
+        let Some(pin) = keyboard.pin(text.ask_pin())? else {
+            eprintln!("sluss: {}", text.no_pin());
+            return Ok(Exit::NotSo);
+        };
+        Some(pin)
     };
     give(socket, pin, last_try)?;
     say(text.unlocked())
 }
 
 /// On a connection of its own: the daemon may have closed another one while the user was thinking.
-fn give(socket: &Path, pin: Pin, last_try: bool) -> Result<()> {
+fn give(socket: &Path, pin: Option<Pin>, last_try: bool) -> Result<()> {
     let mut client = Client::connect(socket)?;
     client.set_patience(Some(CARD_PATIENCE));
-    let unlock = Request::Unlock {
-        pin: Some(pin),
-        last_try,
-    };
-    let Response::Done = permitted(client.call(&unlock)?)? else {
+    let Response::Done = permitted(client.call(&Request::Unlock { pin, last_try })?)? else {
         return strange();
     };
     Ok(())

@@ -1,8 +1,8 @@
 //! What the daemon knows, as lines for a person: pure functions from its answers to text.
 
 use sluss_ipc::{
-    Card, CardFault, CardKind, CardReport, Change, DownReason, Evidence, Gateway, Host, HostMode,
-    Key, Location, PolicyReport, Reader, ReaderCard, Status, Tunnel, Warning, What, Why,
+    Card, CardFault, CardReport, Change, DownReason, Evidence, Gateway, Host, HostMode, Key,
+    Location, PolicyReport, Reader, ReaderCard, Status, Tunnel, Warning, What, Why,
 };
 
 use crate::{
@@ -72,17 +72,18 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
     if let Some(Card {
         reader,
         serial,
-        kind: _,
-        mode: _,
-        algorithm: _,
+        kind,
+        mode,
+        algorithm,
         tries_left,
     }) = &status.card
     {
         table.add(
             Label::Card,
-            &format!("{}, {}", plain(serial), plain(reader)),
+            &format!("{} {}, {}", kind.name(), plain(serial), plain(reader)),
         );
-        table.add_some(Label::Tries, tries_left.map(|tries| tries.to_string()));
+        table.add(Label::PrivateKey, &text.key_mode(*mode, *algorithm));
+        table.add_some(Label::Tries, few(*tries_left));
     }
     table.add(Label::Wish, text.intent(status.intent));
     table.add(Label::Host, &text.host(&status.host));
@@ -158,22 +159,29 @@ pub(crate) fn card(report: &CardReport, text: &dyn Text) -> String {
             ReaderCard::Usable {
                 kind,
                 serial,
-                mode: _,
-                algorithm: _,
-                subject: _,
+                mode,
+                algorithm,
+                subject,
                 public_key,
                 tries_left,
-                pin_pad: _,
+                pin_pad,
             } => {
-                table.add(
-                    Label::Card,
-                    &format!("{} {}", card_kind(*kind), plain(serial)),
-                );
+                table.add(Label::Card, &format!("{} {}", kind.name(), plain(serial)));
+                table.add_some(Label::Holder, subject.as_deref().map(plain));
+                table.add(Label::PrivateKey, &text.key_mode(*mode, *algorithm));
                 table.add(Label::PublicKey, &plain(public_key));
-                table.add_some(Label::Tries, tries_left.map(|tries| tries.to_string()));
+                table.add_some(
+                    Label::PinEntry,
+                    pin_pad.then(|| text.on_the_reader().to_owned()),
+                );
+                table.add_some(Label::Tries, few(*tries_left));
                 table.add(Label::Key, &text.key(report.key));
+                table.add_some(Label::Next, for_key(report.key).map(|it| text.advice(&it)));
             }
-            ReaderCard::Unusable { fault } => table.add(Label::Card, text.card_fault(*fault)),
+            ReaderCard::Unusable { fault } => {
+                table.add(Label::Card, text.card_fault(*fault));
+                table.add(Label::Next, &text.advice(&for_fault(*fault)));
+            }
         }
         blocks.push(format!("{}\n{}", plain(name), table.render()));
     }
@@ -244,34 +252,39 @@ fn for_key(key: Key) -> Option<Advice> {
     match key {
         Key::NoService => Some(Advice::StartCardService),
         Key::Absent => Some(Advice::InsertCard),
-        Key::Unusable {
-            fault: CardFault::OtherCard,
-        } => Some(Advice::InsertOtherCard),
-        Key::Unusable {
-            fault: CardFault::NotEnrolled,
-        } => Some(Advice::Enroll),
-        Key::Unusable {
-            fault:
-                CardFault::NoKey
-                | CardFault::Unsupported
-                | CardFault::Nonsense
-                | CardFault::Silent
-                | CardFault::InUse
-                | CardFault::NoCertificate
-                | CardFault::SeveralCertificates
-                | CardFault::CertificateUnreadable
-                | CardFault::CertificateExpired
-                | CardFault::CertificateNotYetValid
-                | CardFault::CertificateRevoked
-                | CardFault::CertificateUntrusted
-                | CardFault::CertificateWrongUsage
-                | CardFault::CertificateWrongSubject
-                | CardFault::RevocationUnknown,
-        } => None,
+        Key::Unusable { fault } => Some(for_fault(fault)),
         Key::Locked | Key::AwaitingPin | Key::Declined | Key::Withdrawn => Some(Advice::Unlock),
         Key::Blocked => Some(Advice::UnblockCard),
         Key::Verifying | Key::Unlocked => None,
     }
+}
+
+fn for_fault(fault: CardFault) -> Advice {
+    match fault {
+        CardFault::NotEnrolled => Advice::Enroll,
+        CardFault::OtherCard => Advice::InsertOtherCard,
+        CardFault::Silent => Advice::Reinsert,
+        CardFault::InUse => Advice::CloseOtherProgram,
+        CardFault::CertificateExpired | CardFault::CertificateRevoked => Advice::RenewCard,
+        CardFault::NoKey
+        | CardFault::Unsupported
+        | CardFault::Nonsense
+        | CardFault::NoCertificate
+        | CardFault::SeveralCertificates
+        | CardFault::CertificateUnreadable
+        | CardFault::CertificateNotYetValid
+        | CardFault::CertificateUntrusted
+        | CardFault::CertificateWrongUsage
+        | CardFault::CertificateWrongSubject
+        | CardFault::RevocationUnknown => Advice::AskForHelp,
+    }
+}
+
+/// The PIN tries, if they are worth a word.
+fn few(tries_left: Option<u8>) -> Option<String> {
+    tries_left
+        .filter(|tries| *tries <= FEW_TRIES)
+        .map(|tries| tries.to_string())
 }
 
 fn headline(status: &Status, text: &dyn Text, paint: Paint) -> String {
@@ -290,15 +303,6 @@ fn headline(status: &Status, text: &dyn Text, paint: Paint) -> String {
         text.location(&status.location),
         text.key(status.key)
     )
-}
-
-/// As it is called in every language.
-fn card_kind(kind: CardKind) -> &'static str {
-    match kind {
-        CardKind::OpenPgp => "OpenPGP",
-        CardKind::Piv => "PIV",
-        CardKind::Pkcs11 => "PKCS#11",
-    }
 }
 
 fn with_age(what: String, age_ms: Option<u64>, text: &dyn Text) -> String {

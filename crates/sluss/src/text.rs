@@ -10,8 +10,8 @@ mod tests;
 use std::{ffi::OsString, sync::LazyLock};
 
 use sluss_ipc::{
-    CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, Location, Outcome, Refusal,
-    Traffic, Tunnel, Warning, Why,
+    Algorithm, CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, KeyMode, Location,
+    Outcome, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -59,6 +59,10 @@ pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
     /// A few words, to stand at the end.
     fn key(&self, key: Key) -> String;
     fn card_fault(&self, fault: CardFault) -> &'static str;
+    /// Where the tunnel's private key is.
+    fn key_mode(&self, mode: KeyMode, algorithm: Algorithm) -> String;
+    /// How the PIN is given, if not at the keyboard.
+    fn on_the_reader(&self) -> &'static str;
     fn intent(&self, intent: Intent) -> &'static str;
     fn host(&self, host: &Host) -> String;
     fn outcome(&self, outcome: Outcome) -> &'static str;
@@ -80,6 +84,7 @@ pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
     fn ask_last_try(&self) -> &'static str;
     /// Whether the answer to [`Text::ask_last_try`] is a yes.
     fn is_consent(&self, answer: &str) -> bool;
+    fn type_on_reader(&self, reader: &str) -> String;
     fn no_pin(&self) -> &'static str;
     fn already_unlocked(&self) -> &'static str;
     fn unlocked(&self) -> &'static str;
@@ -105,9 +110,15 @@ pub(crate) enum Advice {
     InsertOtherCard,
     Unlock,
     UnblockCard,
+    RenewCard,
+    Reinsert,
+    /// Another program has the card for itself.
+    CloseOtherProgram,
     StartCardService,
     AllowTunnel,
     Enroll,
+    /// It is nothing that the user can mend.
+    AskForHelp,
     /// The gateway does not answer at this address.
     OtherNetwork {
         endpoint: Option<String>,
@@ -121,6 +132,9 @@ pub(crate) enum Label {
     Tunnel,
     Key,
     Card,
+    PrivateKey,
+    Holder,
+    PinEntry,
     Tries,
     Gateway,
     Traffic,

@@ -1,8 +1,8 @@
 //! Golden sentences: what a person reads in each situation, in both languages.
 
 use sluss_ipc::{
-    Algorithm, Beacon, Deadline, DeadlineReason, Intent, KeyMode, Outcome, OutsideReason, Refusal,
-    SCHEMA, Traffic,
+    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, KeyMode, Outcome, OutsideReason,
+    Refusal, SCHEMA, Traffic,
 };
 
 use super::*;
@@ -230,34 +230,34 @@ fn details_hold_what_a_helpdesk_asks_for() {
         "\
 Connected to vpn.example.se (outside: no beacon on wlan0), card present
 
-  Location        outside: no beacon on wlan0, 12 seconds ago
-  Tunnel          Connected
-  Gateway         vpn.example.se (198.51.100.2:51820)
-  Traffic         1.4 MB received, 84.0 kB sent, last handshake 40 seconds ago
-  Key             card present
-  Card            0006:12345678, ACS ACR39U 00 00
-  PIN tries left  3
-  Wanted          a tunnel whenever one is needed
-  Host            internal addresses by the tunnel only
-  Evidence        wlan0, city hall: no answer, 12 seconds ago
-  Next            in 3 seconds, routes and firewall are set again
-  Version         0.1.0
+  Location     outside: no beacon on wlan0, 12 seconds ago
+  Tunnel       Connected
+  Gateway      vpn.example.se (198.51.100.2:51820)
+  Traffic      1.4 MB received, 84.0 kB sent, last handshake 40 seconds ago
+  Key          card present
+  Card         OpenPGP 0006:12345678, ACS ACR39U 00 00
+  Private key  held in the card (X25519)
+  Wanted       a tunnel whenever one is needed
+  Host         internal addresses by the tunnel only
+  Evidence     wlan0, city hall: no answer, 12 seconds ago
+  Next         in 3 seconds, routes and firewall are set again
+  Version      0.1.0
 ",
         "\
 Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
 
-  Plats            utanför: ingen fyr på wlan0, för 12 sekunder sedan
-  Tunnel           Ansluten
-  Andra änden      vpn.example.se (198.51.100.2:51820)
-  Trafik           1,4 MB mottaget, 84,0 kB skickat, senaste handskakning för 40 sekunder sedan
-  Nyckel           kortet sitter i
-  Kort             0006:12345678, ACS ACR39U 00 00
-  PIN-försök kvar  3
-  Önskat           en tunnel när den behövs
-  Datorn           interna adresser bara via tunneln
-  Bevis            wlan0, city hall: inget svar, för 12 sekunder sedan
-  Härnäst          om 3 sekunder ställs rutter och brandvägg in igen
-  Version          0.1.0
+  Plats          utanför: ingen fyr på wlan0, för 12 sekunder sedan
+  Tunnel         Ansluten
+  Andra änden    vpn.example.se (198.51.100.2:51820)
+  Trafik         1,4 MB mottaget, 84,0 kB skickat, senaste handskakning för 40 sekunder sedan
+  Nyckel         kortet sitter i
+  Kort           OpenPGP 0006:12345678, ACS ACR39U 00 00
+  Privat nyckel  i kortet (X25519)
+  Önskat         en tunnel när den behövs
+  Datorn         interna adresser bara via tunneln
+  Bevis          wlan0, city hall: inget svar, för 12 sekunder sedan
+  Härnäst        om 3 sekunder ställs rutter och brandvägg in igen
+  Version        0.1.0
 ",
     );
 }
@@ -353,25 +353,77 @@ fn card_shows_readers_and_what_is_wrong_in_them() {
         |text| card(&report, text),
         "\
 ACS ACR39U 00 00
-  Card            OpenPGP 0006:12345678
-  Public key      xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
-  PIN tries left  3
-  Key             card present, PIN needed
+  Card         OpenPGP 0006:12345678
+  Private key  held in the card (X25519)
+  Public key   xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  Key          card present, PIN needed
+  Next         Give the PIN with `sluss unlock`.
 
 Evil\u{fffd}[31m
   Card  not the card of this laptop
+  Next  Put the card of this laptop in the reader.
 ",
         "\
 ACS ACR39U 00 00
-  Kort             OpenPGP 0006:12345678
-  Publik nyckel    xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
-  PIN-försök kvar  3
-  Nyckel           kortet sitter i, PIN-kod behövs
+  Kort           OpenPGP 0006:12345678
+  Privat nyckel  i kortet (X25519)
+  Publik nyckel  xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  Nyckel         kortet sitter i, PIN-kod behövs
+  Härnäst        Ange PIN-koden med `sluss unlock`.
 
 Evil\u{fffd}[31m
-  Kort  det är inte den här datorns kort
+  Kort     det är inte den här datorns kort
+  Härnäst  Sätt den här datorns kort i läsaren.
 ",
     );
+}
+
+#[test]
+fn card_names_the_holder_and_counts_the_last_two_tries() {
+    let report = CardReport {
+        schema: SCHEMA,
+        key: Key::Unlocked,
+        readers: vec![Reader {
+            name: "Gemalto PC Pinpad".to_owned(),
+            card: ReaderCard::Usable {
+                kind: CardKind::Piv,
+                serial: "9752278".to_owned(),
+                mode: KeyMode::Sealed,
+                algorithm: Algorithm::Rsa2048,
+                subject: Some("CN=Åsa Öberg,O=Exempel kommun,C=SE\u{7}".to_owned()),
+                pin_pad: true,
+                public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
+                tries_left: Some(2),
+            },
+        }],
+    };
+    reads(
+        |text| card(&report, text),
+        "\
+Gemalto PC Pinpad
+  Card            PIV 9752278
+  Holder          CN=Åsa Öberg,O=Exempel kommun,C=SE\u{fffd}
+  Private key     sealed to the card (RSA-2048)
+  Public key      xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  PIN             typed on the reader
+  PIN tries left  2
+  Key             card present
+",
+        "\
+Gemalto PC Pinpad
+  Kort             PIV 9752278
+  Innehavare       CN=Åsa Öberg,O=Exempel kommun,C=SE\u{fffd}
+  Privat nyckel    förseglad till kortet (RSA-2048)
+  Publik nyckel    xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
+  PIN-kod          skrivs på läsaren
+  PIN-försök kvar  2
+  Nyckel           kortet sitter i
+",
+    );
+}
+
+#[test]
+fn card_without_a_card_says_so() {
     let empty = |key| CardReport {
         schema: SCHEMA,
         key,

@@ -6,8 +6,8 @@ mod enroll;
 mod usage;
 
 use sluss_ipc::{
-    CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
-    Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
+    Algorithm, CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode,
+    Intent, Key, KeyMode, Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -112,6 +112,14 @@ impl Text for English {
         card::fault(fault)
     }
 
+    fn key_mode(&self, mode: KeyMode, algorithm: Algorithm) -> String {
+        card::key_mode(mode, algorithm)
+    }
+
+    fn on_the_reader(&self) -> &'static str {
+        "typed on the reader"
+    }
+
     fn intent(&self, intent: Intent) -> &'static str {
         match intent {
             Intent::Automatic => "a tunnel whenever one is needed",
@@ -211,11 +219,15 @@ impl Text for English {
             Advice::InsertOtherCard => "Put the card of this laptop in the reader.".to_owned(),
             Advice::Unlock => "Give the PIN with `sluss unlock`.".to_owned(),
             Advice::UnblockCard => "Have the card unblocked by those who issued it.".to_owned(),
+            Advice::RenewCard => "Have the card renewed by those who issued it.".to_owned(),
+            Advice::Reinsert => "Pull the card and put it in again.".to_owned(),
+            Advice::CloseOtherProgram => "Close the program that uses the card.".to_owned(),
             Advice::StartCardService => {
                 "The smart card service (pcscd) must be started.".to_owned()
             }
             Advice::AllowTunnel => "`sluss up` lets it connect again.".to_owned(),
             Advice::Enroll => "The IT department must enrol this laptop.".to_owned(),
+            Advice::AskForHelp => "Show this to the IT department.".to_owned(),
             Advice::OtherNetwork {
                 endpoint: Some(endpoint),
             } => {
@@ -233,6 +245,9 @@ impl Text for English {
             Label::Tunnel => "Tunnel",
             Label::Key => "Key",
             Label::Card => "Card",
+            Label::PrivateKey => "Private key",
+            Label::Holder => "Holder",
+            Label::PinEntry => "PIN",
             Label::Tries => "PIN tries left",
             Label::Gateway => "Gateway",
             Label::Traffic => "Traffic",
@@ -380,6 +395,10 @@ impl Text for English {
 
     fn is_consent(&self, answer: &str) -> bool {
         answer.eq_ignore_ascii_case("yes")
+    }
+
+    fn type_on_reader(&self, reader: &str) -> String {
+        format!("Type the PIN on the reader {}.", plain(reader))
     }
 
     fn no_pin(&self) -> &'static str {

@@ -6,8 +6,8 @@ mod enroll;
 mod usage;
 
 use sluss_ipc::{
-    CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode, Intent, Key,
-    Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
+    Algorithm, CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode,
+    Intent, Key, KeyMode, Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::{Problem, ValueError};
 
@@ -122,6 +122,14 @@ impl Text for Swedish {
         card::fault(fault)
     }
 
+    fn key_mode(&self, mode: KeyMode, algorithm: Algorithm) -> String {
+        card::key_mode(mode, algorithm)
+    }
+
+    fn on_the_reader(&self) -> &'static str {
+        "skrivs på läsaren"
+    }
+
     fn intent(&self, intent: Intent) -> &'static str {
         match intent {
             Intent::Automatic => "en tunnel när den behövs",
@@ -219,9 +227,13 @@ impl Text for Swedish {
             Advice::InsertOtherCard => "Sätt den här datorns kort i läsaren.".to_owned(),
             Advice::Unlock => "Ange PIN-koden med `sluss unlock`.".to_owned(),
             Advice::UnblockCard => "Be den som gav ut kortet att häva spärren.".to_owned(),
+            Advice::RenewCard => "Be den som gav ut kortet att förnya det.".to_owned(),
+            Advice::Reinsert => "Dra ut kortet och sätt i det igen.".to_owned(),
+            Advice::CloseOtherProgram => "Stäng programmet som använder kortet.".to_owned(),
             Advice::StartCardService => "Kortläsartjänsten (pcscd) måste startas.".to_owned(),
             Advice::AllowTunnel => "`sluss up` låter den ansluta igen.".to_owned(),
             Advice::Enroll => "IT-avdelningen behöver skriva in datorn.".to_owned(),
+            Advice::AskForHelp => "Visa det här för IT-avdelningen.".to_owned(),
             Advice::OtherNetwork {
                 endpoint: Some(endpoint),
             } => {
@@ -239,6 +251,9 @@ impl Text for Swedish {
             Label::Tunnel => "Tunnel",
             Label::Key => "Nyckel",
             Label::Card => "Kort",
+            Label::PrivateKey => "Privat nyckel",
+            Label::Holder => "Innehavare",
+            Label::PinEntry => "PIN-kod",
             Label::Tries => "PIN-försök kvar",
             Label::Gateway => "Andra änden",
             Label::Traffic => "Trafik",
@@ -384,6 +399,10 @@ impl Text for Swedish {
 
     fn is_consent(&self, answer: &str) -> bool {
         answer.eq_ignore_ascii_case("ja")
+    }
+
+    fn type_on_reader(&self, reader: &str) -> String {
+        format!("Skriv PIN-koden på läsaren {}.", plain(reader))
     }
 
     fn no_pin(&self) -> &'static str {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use sluss_ipc::{CardFault, Notice, Prompt, PromptId, PromptReason};
+
 use super::*;
 
 fn chosen_by(variables: &[(&str, &str)]) -> &'static str {
@@ -89,4 +91,53 @@ fn a_name_from_outside_cannot_command_the_terminal() {
         "ACR\u{fffd}[2J39\u{fffd}U\u{fffd}\u{fffd}"
     );
     assert_eq!(plain("Läsare 1"), "Läsare 1");
+}
+
+/// The Desktop Notifications Specification lets a body be read as markup.
+#[test]
+fn no_notification_has_markup_or_a_name_in_its_body() {
+    let gateway = "<b>vpn</b>\u{1b}".to_owned();
+    for text in [&English as &dyn Text, &Swedish] {
+        for notice in [
+            Notice::Connected {
+                gateway: gateway.clone(),
+            },
+            Notice::Inside,
+            Notice::CardPulled,
+            Notice::CardMissed,
+            Notice::CardUnusable {
+                fault: CardFault::OtherCard,
+            },
+            Notice::CardBlocked,
+            Notice::NoCardService,
+            Notice::GatewaySilent {
+                gateway: gateway.clone(),
+            },
+            Notice::TunnelFailed,
+        ] {
+            let (summary, body) = text.notice(&notice);
+            assert!(!summary.is_empty() && !body.is_empty(), "{notice:?}");
+            assert!(!summary.contains('\u{1b}'), "{summary:?}");
+            assert!(!body.contains(['<', '>', '&']), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_prompt_names_card_and_reader_and_no_control_character() {
+    let prompt = Prompt {
+        id: PromptId(1),
+        serial: "0006:12345678".to_owned(),
+        reader: "ACS\u{1b}[2J\n00".to_owned(),
+        tries_left: None,
+        last_try: false,
+        pin_pad: false,
+        reason: PromptReason::Needed,
+    };
+    for text in [&English as &dyn Text, &Swedish] {
+        for words in [text.prompt(&prompt), text.prompt_on_pad(&prompt)] {
+            assert!(words.contains("0006:12345678"), "{words}");
+            assert!(words.contains("ACS\u{fffd}[2J\u{fffd}00"), "{words:?}");
+        }
+    }
 }

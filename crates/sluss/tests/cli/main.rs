@@ -517,6 +517,54 @@ fn an_empty_pin_spends_no_try() {
 }
 
 #[test]
+fn a_pin_pad_takes_the_pin_and_the_command_takes_none() {
+    let report = || {
+        let mut report = locked_card(3);
+        for reader in &mut report.readers {
+            if let ReaderCard::Usable { pin_pad, .. } = &mut reader.card {
+                *pin_pad = true;
+            }
+        }
+        report
+    };
+    let serving = |answer: Response| {
+        Daemon::serving(move |call| match call {
+            sluss_ipc::Call::Card => vec![Response::Card(report())],
+            _ => vec![answer.clone()],
+        })
+    };
+    let daemon = serving(Response::Done);
+    let output = daemon.with_input(&["unlock"], "123456\n");
+    ends(&output, DONE);
+    assert_eq!(
+        err(&output),
+        "Type the PIN on the reader ACS ACR39U 00 00.\n"
+    );
+    assert!(daemon.calls().contains(&sluss_ipc::Call::Unlock));
+    assert!(daemon.pins().is_empty(), "a PIN was sent");
+
+    let daemon = serving(Response::Refused(Refusal::PinCancelled));
+    let output = daemon.with_input(&["unlock"], "");
+    ends(&output, NOT_SO);
+    assert!(
+        err(&output).contains("no try was spent"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[test]
+fn a_factory_pin_is_refused_with_what_to_do() {
+    let daemon = Daemon::serving(unlocking(3, Response::Refused(Refusal::FactoryPin)));
+    let output = daemon.with_input(&["unlock"], "123456\n");
+    ends(&output, NOT_SO);
+    assert_eq!(
+        err(&output),
+        "sluss: This is the PIN that the card was delivered with. Change it first; no try was spent.\n"
+    );
+}
+
+#[test]
 fn a_policy_is_checked_without_a_daemon_and_mistakes_have_their_place() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("none.sock");

@@ -1,6 +1,6 @@
 //! What the command says in English about cards, and what it was refused.
 
-use sluss_ipc::{CardFault, Refusal, RequestFault, Role};
+use sluss_ipc::{Algorithm, CardFault, KeyMode, Refusal, RequestFault, Role};
 
 use super::English;
 use crate::text::{Advice, Text as _, enroll::EnrollText as _};
@@ -27,6 +27,14 @@ pub(super) fn fault(fault: CardFault) -> &'static str {
         CardFault::CertificateWrongSubject => "its certificate is for somebody else",
         CardFault::RevocationUnknown => "whether its certificate is revoked cannot be said",
     }
+}
+
+pub(super) fn key_mode(mode: KeyMode, algorithm: Algorithm) -> String {
+    let place = match mode {
+        KeyMode::Held => "held in the card",
+        KeyMode::Sealed => "sealed to the card",
+    };
+    format!("{place} ({})", algorithm.name())
 }
 
 pub(super) fn refusal(text: &English, refusal: Refusal) -> String {

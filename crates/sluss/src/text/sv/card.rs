@@ -1,6 +1,6 @@
 //! What the command says in Swedish about cards, and what it was refused.
 
-use sluss_ipc::{CardFault, Refusal, RequestFault, Role};
+use sluss_ipc::{Algorithm, CardFault, KeyMode, Refusal, RequestFault, Role};
 
 use super::Swedish;
 use crate::text::{Advice, Text as _, enroll::EnrollText as _};
@@ -27,6 +27,14 @@ pub(super) fn fault(fault: CardFault) -> &'static str {
         CardFault::CertificateWrongSubject => "dess certifikat gäller någon annan",
         CardFault::RevocationUnknown => "det går inte att säga om dess certifikat är återkallat",
     }
+}
+
+pub(super) fn key_mode(mode: KeyMode, algorithm: Algorithm) -> String {
+    let place = match mode {
+        KeyMode::Held => "i kortet",
+        KeyMode::Sealed => "förseglad till kortet",
+    };
+    format!("{place} ({})", algorithm.name())
 }
 
 pub(super) fn refusal(text: &Swedish, refusal: Refusal) -> String {
