@@ -16,6 +16,18 @@ pub fn sluss() -> Result<PathBuf> {
     built("release/sluss")
 }
 
+/// The module for PAM.
+pub fn pam_sluss() -> Result<PathBuf> {
+    built("release/libpam_sluss.so")
+}
+
+/// The files of a small Debian.
+pub fn root_file_system() -> Result<PathBuf> {
+    // Written last: without it the files are half there.
+    built("lab/rootfs.made-of")?;
+    built("lab/rootfs")
+}
+
 /// The card applet behind a virtual reader.
 pub fn card_rig() -> Result<PathBuf> {
     built("card-rig/release/card-rig")
@@ -24,6 +36,11 @@ pub fn card_rig() -> Result<PathBuf> {
 /// The library that lets the lab jump a program's boot clock.
 pub fn clock_shim() -> Result<PathBuf> {
     built("lab/clock-shim.so")
+}
+
+/// A PKCS#11 module that behaves as badly as it is told to.
+pub fn bad_module() -> Result<PathBuf> {
+    built("lab/bad-module.so")
 }
 
 pub fn boringtun() -> Result<PathBuf> {

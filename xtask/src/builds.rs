@@ -5,11 +5,29 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{cargo, progress, root, target};
+use crate::{cargo, prerequisites, progress, root, target};
 
 /// Gateway and peers, built from the packages that their makers publish: package, version, binary.
 const BORINGTUN: (&str, &str, &str) = ("boringtun-cli", "0.7.1", "boringtun-cli");
 const GOTATUN: (&str, &str, &str) = ("gotatun-cli", "0.10.2", "gotatun");
+
+/// What a booted laptop of the lab has installed, besides what Debian's smallest system has.
+const LAPTOP: &[&str] = &[
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "libpam-systemd",
+    "login",
+    "passwd",
+    "iproute2",
+    "nftables",
+    // logging in with a card, and a second token that is not the card
+    "libpam-p11",
+    "opensc",
+    "libpcsclite1",
+    "softhsm2",
+    "pamtester",
+];
 
 /// A built test program.
 pub(crate) struct TestProgram {
@@ -41,7 +59,9 @@ pub(crate) fn for_demo() -> Result<()> {
 /// What the tests run besides themselves.
 pub(crate) fn for_tests() -> Result<()> {
     for_lab()?;
-    peer(GOTATUN)
+    bad_module()?;
+    peer(GOTATUN)?;
+    root_file_system()
 }
 
 /// What plays in the lab.
@@ -57,6 +77,11 @@ fn for_lab() -> Result<()> {
             "--package",
             "sluss",
         ]),
+    )?;
+    // On its own as well: what is loaded into a login has no part of the daemon's async runtime in it.
+    progress::show(
+        "Building the PAM module",
+        cargo().args(["build", "--release", "--package", "pam_sluss"]),
     )?;
     clock_shim()?;
     peer(BORINGTUN)?;
@@ -96,8 +121,17 @@ fn test_program(message: &str) -> Option<TestProgram> {
 }
 
 fn clock_shim() -> Result<()> {
-    let source = root().join("tests/clock-shim/shim.c");
-    let library = target().join("lab/clock-shim.so");
+    c_library("clock shim", "clock-shim/shim.c", "clock-shim.so")
+}
+
+fn bad_module() -> Result<()> {
+    c_library("bad module", "bad-module/module.c", "bad-module.so")
+}
+
+/// One source below `tests` to one library below `target/lab`.
+fn c_library(name: &str, source: &str, library: &str) -> Result<()> {
+    let source = root().join("tests").join(source);
+    let library = target().join("lab").join(library);
     if is_newer(&library, &source) {
         return Ok(());
     }
@@ -109,7 +143,7 @@ fn clock_shim() -> Result<()> {
     .arg(&library)
     .arg(&source)
     .arg("-pthread");
-    progress::show("Building the clock shim", &mut cc).map(|_| ())
+    progress::show(&format!("Building the {name}"), &mut cc).map(|_| ())
 }
 
 /// Slow to build and of no concern to the product: a workspace and a target directory of its own.
@@ -153,6 +187,37 @@ fn peer((package, version, binary): (&str, &str, &str)) -> Result<()> {
             .env("CARGO_TARGET_DIR", target().join("peers-build")),
     )?;
     Ok(std::fs::write(mark, "")?)
+}
+
+/// A Debian for `tests/src/container.rs`, of the host's own release, which the binaries were built for. Only root can boot it.
+fn root_file_system() -> Result<()> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let release = |key| release.lines().find_map(|line| line.strip_prefix(key));
+    let (Some("debian"), Some(suite)) = (release("ID="), release("VERSION_CODENAME=")) else {
+        return Ok(());
+    };
+    if !prerequisites::is_root() {
+        return Ok(());
+    }
+    let root = target().join("lab/rootfs");
+    let mark = target().join("lab/rootfs.made-of");
+    let made_of = format!("{suite}\n{}\n", LAPTOP.join("\n"));
+    if std::fs::read_to_string(&mark).is_ok_and(|text| text == made_of) {
+        return Ok(());
+    }
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    std::fs::create_dir_all(target().join("lab"))?;
+    progress::show(
+        "Installing a Debian for the lab (once)",
+        Command::new("mmdebstrap")
+            .args(["--variant=minbase", "--include"])
+            .arg(LAPTOP.join(","))
+            .arg(suite)
+            .arg(&root),
+    )?;
+    Ok(std::fs::write(mark, made_of)?)
 }
 
 fn is_newer(product: &Path, source: &Path) -> bool {

@@ -31,6 +31,9 @@ const PACKAGES: &[(&str, Sign)] = &[
         "vsmartcard-vpcd",
         File("/usr/lib/pcsc/drivers/serial/libifdvpcd.so"),
     ),
+    ("softhsm2", Program("softhsm2-util")),
+    // other people's hands on cards and tokens
+    ("opensc", Program("pkcs11-tool")),
     ("iproute2", Program("ip")),
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
@@ -39,6 +42,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("dbus-daemon", Program("dbus-daemon")),
     ("uidmap", Program("newuidmap")),
     ("util-linux", Program("unshare")),
+    ("mmdebstrap", Program("mmdebstrap")),
+    ("systemd-container", Program("systemd-nspawn")),
 ];
 
 /// What to do where an ordinary user may not have networks of their own.
@@ -130,7 +135,7 @@ fn apt() -> Option<&'static [&'static str]> {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     succeeds(Command::new("sh").args(["-c", "test $(id -u) = 0"]))
 }
 

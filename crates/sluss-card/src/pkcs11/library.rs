@@ -34,11 +34,18 @@ pub(super) struct Library {
     seen: BTreeMap<u64, Seen>,
 }
 
-/// A token that was looked at. Its session ends when it is pulled: what is asked of the session reaches no other token.
+/// A token that was looked at. Its session ends when it is pulled: a PIN that is shown to the session reaches no other token.
 struct Seen {
     session: Session,
     serial: String,
-    /// For a key that wants the PIN for each use (`CKA_ALWAYS_AUTHENTICATE`): kept until the next use.
+    /// For a key that wants the PIN for each use (`CKA_ALWAYS_AUTHENTICATE`): kept until the next.
+    pin: Option<Pin>,
+}
+
+/// A private key in a session of its own, which shares the login: what is begun in it and fails ends with it.
+struct PrivateKey {
+    session: Session,
+    handle: ObjectHandle,
     pin: Option<Pin>,
 }
 
@@ -127,7 +134,7 @@ impl Library {
         }
         let shown = log_in(&seen.session, UserType::User, pin.as_ref());
         match shown {
-            Ok(()) => seen.pin = pin,
+            Ok(()) => seen.pin = pin.filter(|_| objects::any_wants_pin_each_time(&seen.session)),
             Err(Fault::WrongPin(_)) => {
                 let info = self.pkcs11.get_token_info(slot_at(slot)?).map_err(fault)?;
                 return Err(match tries(&info) {
@@ -159,7 +166,9 @@ impl Library {
         id: &[u8],
         with: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let (session, key) = self.private_key(slot, id)?;
+        let PrivateKey {
+            session, handle, ..
+        } = self.private_key(slot, id)?;
         let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), with));
         // a point's X coordinate is as long as X25519's whole, and half of an uncompressed one
         let length = if with.len() == 32 { 32 } else { with.len() / 2 };
@@ -173,16 +182,17 @@ impl Library {
             Attribute::ValueLen(length.into()),
         ];
         let secret = session
-            .derive_key(&mechanism, key, &template)
+            .derive_key(&mechanism, handle, &template)
             .map_err(fault)?;
-        let value = session.get_attributes(secret, &[AttributeType::Value]);
-        // with the session it would go, too; that may last all day
-        let destroyed = session.destroy_object(secret);
-        let value = value.map_err(fault)?.into_iter().find_map(|it| match it {
-            Attribute::Value(value) => Some(Zeroizing::new(value)),
-            _ => None,
-        });
-        destroyed.map_err(fault)?;
+        // not a token's object, so it ends with the session
+        let attributes = session.get_attributes(secret, &[AttributeType::Value]);
+        let value = attributes
+            .map_err(fault)?
+            .into_iter()
+            .find_map(|it| match it {
+                Attribute::Value(value) => Some(Zeroizing::new(value)),
+                _ => None,
+            });
         value.ok_or_else(|| Fault::Nonsense("a derived key without a value".to_owned()))
     }
 
@@ -202,8 +212,22 @@ impl Library {
             )),
             Padding::Pkcs1 => Mechanism::RsaPkcs,
         };
-        let (session, key) = self.private_key(slot, id)?;
-        match session.decrypt(&mechanism, key, ciphertext) {
+        let PrivateKey {
+            session,
+            handle,
+            pin,
+        } = self.private_key(slot, id)?;
+        let decrypted = if let Some(pin) = pin {
+            session.decrypt_init(&mechanism, handle).map_err(fault)?;
+            log_in(&session, UserType::ContextSpecific, Some(&pin))?;
+            session.decrypt_update(ciphertext).and_then(|mut plain| {
+                plain.append(&mut session.decrypt_final()?);
+                Ok(plain)
+            })
+        } else {
+            session.decrypt(&mechanism, handle, ciphertext)
+        };
+        match decrypted {
             Ok(plain) => Ok(Zeroizing::new(plain)),
             Err(error) if fault::is_bad_padding(&error) => Ok(Zeroizing::default()),
             Err(error) => Err(fault(error)),
@@ -228,15 +252,18 @@ impl Library {
                 [&SHA256_DIGEST_INFO, hash.as_ref()].concat(),
             ),
         };
-        let pin = self.seen.get_mut(&slot).and_then(|seen| seen.pin.take());
-        let (session, key) = self.private_key(slot, id)?;
-        let signature = if objects::wants_pin_each_time(session, key) {
-            session.sign_init(&mechanism, key).map_err(fault)?;
-            log_in(session, UserType::ContextSpecific, pin.as_ref())?;
+        let PrivateKey {
+            session,
+            handle,
+            pin,
+        } = self.private_key(slot, id)?;
+        let signature = if let Some(pin) = pin {
+            session.sign_init(&mechanism, handle).map_err(fault)?;
+            log_in(&session, UserType::ContextSpecific, Some(&pin))?;
             session.sign_update(&message).map_err(fault)?;
             session.sign_final()
         } else {
-            session.sign(&mechanism, key, &message)
+            session.sign(&mechanism, handle, &message)
         };
         signature.map(Zeroizing::new).map_err(fault)
     }
@@ -287,19 +314,30 @@ impl Library {
         objects::key(&session, public, private)
     }
 
-    /// The session with the token, and its private key.
-    fn private_key(&mut self, slot: u64, id: &[u8]) -> Result<(&Session, ObjectHandle), Fault> {
-        let session = &self.seen.get(&slot).ok_or(Fault::Gone)?.session;
+    fn private_key(&mut self, slot: u64, id: &[u8]) -> Result<PrivateKey, Fault> {
+        let seen = self.seen.get_mut(&slot).ok_or(Fault::Gone)?;
+        let logged_in = is_logged_in(&seen.session)?;
+        let session = self.pkcs11.open_ro_session(slot_at(slot)?).map_err(fault)?;
         let wanted = [
             Attribute::Class(ObjectClass::PRIVATE_KEY),
             Attribute::Id(id.to_vec()),
         ];
-        match session.find_objects(&wanted).map_err(fault)?.first() {
-            Some(&key) => Ok((session, key)),
+        let handle = match session.find_objects(&wanted).map_err(fault)?.first() {
+            Some(&key) => key,
             // without a login there are none to be seen
-            None if is_logged_in(session)? => Err(Fault::NoKey),
-            None => Err(Fault::NotLoggedIn),
-        }
+            None if logged_in => return Err(Fault::NoKey),
+            None => return Err(Fault::NotLoggedIn),
+        };
+        let pin = if objects::wants_pin_each_time(&session, handle) {
+            Some(seen.pin.take().ok_or(Fault::NotLoggedIn)?)
+        } else {
+            None
+        };
+        Ok(PrivateKey {
+            session,
+            handle,
+            pin,
+        })
     }
 
     fn lists(&self, slot: Slot, mechanism: MechanismType) -> bool {

@@ -1,6 +1,7 @@
 //! What a module's return values mean for who asked.
 
 use crate::pkcs11::wire::{Fault, Tries};
+use cryptoki::context::Function;
 use cryptoki::error::{Error, RvError};
 
 pub(super) fn fault(error: Error) -> Fault {
@@ -30,13 +31,18 @@ pub(super) fn fault(error: Error) -> Fault {
     }
 }
 
-/// Whether a decryption failed for what was encrypted, not for the key.
+/// Whether a decryption failed for what was encrypted: whatever a module says then, if it is not about token or key.
 pub(super) fn is_bad_padding(error: &Error) -> bool {
     matches!(
         error,
         Error::Pkcs11(
-            RvError::EncryptedDataInvalid | RvError::EncryptedDataLenRange | RvError::DataInvalid,
-            _
+            RvError::EncryptedDataInvalid
+                | RvError::EncryptedDataLenRange
+                | RvError::DataInvalid
+                | RvError::DataLenRange
+                | RvError::FunctionFailed
+                | RvError::GeneralError,
+            Function::Decrypt | Function::DecryptUpdate | Function::DecryptFinal
         )
     )
 }

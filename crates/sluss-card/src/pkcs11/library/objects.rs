@@ -50,11 +50,12 @@ pub(super) fn keys(session: &Session, oaep: bool) -> Result<Vec<Key>, Fault> {
         draft.uses = Some(uses(session, object, oaep));
     }
     let finished = |(id, draft): (Vec<u8>, Draft)| {
+        let public = draft.public?;
         Some(Key {
             id,
             label: draft.label.unwrap_or_default(),
-            public: draft.public?,
-            uses: draft.uses,
+            uses: draft.uses.map(|uses| possible(uses, &public)),
+            public,
             certificate: draft.certificate,
         })
     };
@@ -68,12 +69,13 @@ pub(super) fn key(
     private_half: ObjectHandle,
 ) -> Result<Key, Fault> {
     let nonsense = |what: &str| Fault::Nonsense(what.to_owned());
+    let public = public(session, public_half)
+        .ok_or_else(|| nonsense("a new key of another kind than asked for"))?;
     Ok(Key {
         id: id(session, public_half).ok_or_else(|| nonsense("a new key without its CKA_ID"))?,
         label: label(session, public_half).unwrap_or_default(),
-        public: public(session, public_half)
-            .ok_or_else(|| nonsense("a new key of another kind than asked for"))?,
-        uses: Some(uses(session, private_half, false)),
+        uses: Some(possible(uses(session, private_half, false), &public)),
+        public,
         certificate: None,
     })
 }
@@ -82,6 +84,14 @@ pub(super) fn key(
 pub(super) fn wants_pin_each_time(session: &Session, key: ObjectHandle) -> bool {
     attributes(session, key, &[AttributeType::AlwaysAuthenticate])
         .contains(&Attribute::AlwaysAuthenticate(true))
+}
+
+/// Whether a key shows that has `CKA_ALWAYS_AUTHENTICATE`.
+pub(super) fn any_wants_pin_each_time(session: &Session) -> bool {
+    let keys = session.find_objects(&[Attribute::Class(ObjectClass::PRIVATE_KEY)]);
+    let keys = keys.unwrap_or_default();
+    keys.into_iter()
+        .any(|key| wants_pin_each_time(session, key))
 }
 
 /// The objects of a class that have a `CKA_ID`; the others belong to no key.
@@ -132,6 +142,22 @@ fn uses(session: &Session, key: ObjectHandle, oaep: bool) -> Uses {
         decrypt_oaep: decrypt && oaep,
         sign: may.contains(&Attribute::Sign(true)),
         pin_each_time: may.contains(&Attribute::AlwaysAuthenticate(true)),
+    }
+}
+
+/// Some tokens allow every key everything, whatever it can do.
+fn possible(uses: Uses, key: &CardKey) -> Uses {
+    let (rsa, signs) = match key {
+        CardKey::Rsa(_) => (true, true),
+        CardKey::P256(_) | CardKey::P384(_) => (false, true),
+        CardKey::X25519(_) => (false, false),
+    };
+    Uses {
+        derive: uses.derive && !rsa,
+        decrypt: uses.decrypt && rsa,
+        decrypt_oaep: uses.decrypt_oaep && rsa,
+        sign: uses.sign && signs,
+        pin_each_time: uses.pin_each_time,
     }
 }
 
