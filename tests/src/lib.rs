@@ -1,6 +1,7 @@
 //! The lab: namespaces, gateway, beacon, card rig and captures that the tests and the demo share.
 
 pub mod artifacts;
+pub mod authority;
 pub mod boot_clock;
 pub mod capture;
 pub mod demo;

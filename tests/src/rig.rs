@@ -14,8 +14,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use sluss_card::key::{Algorithm, CardKey};
+use sluss_card::tlv;
 
 use crate::artifacts;
+use crate::authority::Authority;
 use crate::moment::eventually;
 use crate::netns::{Netns, Process};
 
@@ -63,9 +66,45 @@ impl Rig {
         format!("Virtual PCD 00 {slot:02X}")
     }
 
-    /// A new card, not yet in the reader of that slot.
+    /// A new OpenPGP card, not yet in the reader of that slot.
     pub fn card(&self, slot: u16) -> Result<VirtualCard> {
-        VirtualCard::start(&self.net, PORT + slot, 0x5100 + u32::from(slot))
+        self.make(slot, "openpgp")
+    }
+
+    /// A new PIV card with such a key and a certificate by `issuer`, not yet in the reader of that slot. There are no PIV
+    /// cards with X25519.
+    pub fn piv_card(
+        &self,
+        slot: u16,
+        algorithm: Algorithm,
+        issuer: &Authority,
+    ) -> Result<VirtualCard<PivIdentity>> {
+        let kind = match algorithm {
+            Algorithm::X25519 => bail!("the rig's PIV cards have no X25519"),
+            Algorithm::P256 => "piv:p256",
+            Algorithm::P384 => "piv:p384",
+            Algorithm::Rsa2048 => "piv:rsa2048",
+            Algorithm::Rsa3072 => "piv:rsa3072",
+            Algorithm::Rsa4096 => "piv:rsa4096",
+        };
+        let mut card: VirtualCard<PivIdentity> = self.make(slot, kind)?;
+        let certificate = issuer.issue(&card.identity.public_key, Authority::employee())?;
+        card.put_certificate(&certificate)?;
+        Ok(card)
+    }
+
+    /// A new OpenPGP card as it comes from the factory, without keys.
+    pub fn blank_card(&self, slot: u16) -> Result<VirtualCard<BlankIdentity>> {
+        self.make(slot, "openpgp:blank")
+    }
+
+    /// A new PIV card without keys, with a PIN of its own and the factory's management key.
+    pub fn blank_piv_card(&self, slot: u16) -> Result<VirtualCard<BlankIdentity>> {
+        self.make(slot, "piv:blank")
+    }
+
+    fn make<I: DeserializeOwned>(&self, slot: u16, kind: &str) -> Result<VirtualCard<I>> {
+        VirtualCard::start(&self.net, PORT + slot, 0x5100 + u32::from(slot), kind)
     }
 
     /// Ends it without a word to its clients.
@@ -107,15 +146,15 @@ impl Rig {
     }
 }
 
-/// An OpenPGP card whose key the test knows; pulled and broken by methods, dropped with the test.
-pub struct VirtualCard {
+/// A card that the test knows; pulled and broken by methods, dropped with the test.
+pub struct VirtualCard<I = Identity> {
     process: Process,
     commands: ChildStdin,
     answers: BufReader<ChildStdout>,
-    identity: Identity,
+    identity: I,
 }
 
-/// Who the card is.
+/// Who an OpenPGP card is.
 #[derive(Deserialize)]
 pub struct Identity {
     /// As `sluss_card::CardInfo::serial` has it.
@@ -130,6 +169,27 @@ pub struct Identity {
     pub private_key: [u8; 32],
 }
 
+/// Who a PIV card is.
+#[derive(Deserialize)]
+pub struct PivIdentity {
+    /// As `sluss_card::CardInfo::serial` has it.
+    pub serial: String,
+    /// The cardholder's PIN.
+    pub pin: String,
+    /// Of the key in slot 9D, which the card made and does not give away.
+    #[serde(deserialize_with = "card_key")]
+    pub public_key: CardKey,
+}
+
+/// Who a card without keys is.
+#[derive(Deserialize)]
+pub struct BlankIdentity {
+    /// As `sluss_card::CardInfo::serial` has it.
+    pub serial: String,
+    /// The user's PIN.
+    pub pin: String,
+}
+
 /// How to break a card.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
@@ -139,14 +199,14 @@ pub enum Fault {
     Nonsense,
     /// It does not answer until the fault ends.
     Hang,
-    /// It leaves the reader in the middle of the next Diffie-Hellman.
+    /// It leaves the reader in the middle of the next use of the key.
     Vanish,
 }
 
 /// What a card did since it was made.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 pub struct Stats {
-    /// Diffie-Hellmans asked for.
+    /// Uses of the key that were asked for: Diffie-Hellmans, and RSA's operation.
     pub dh: u64,
     /// PINs tried.
     pub verify: u64,
@@ -156,10 +216,22 @@ pub struct Stats {
     pub apdu: u64,
 }
 
-impl VirtualCard {
-    fn start(net: &Netns, port: u16, serial: u32) -> Result<VirtualCard> {
+impl VirtualCard<PivIdentity> {
+    /// Puts a certificate (DER) beside the key, in place of what is there; takes effect while the card is out of the reader.
+    pub fn put_certificate(&mut self, certificate: &[u8]) -> Result<()> {
+        let digits: String = certificate
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.tell::<IgnoredAny>(&format!("certificate {digits}"))
+            .map(|_| ())
+    }
+}
+
+impl<I: DeserializeOwned> VirtualCard<I> {
+    fn start(net: &Netns, port: u16, serial: u32, kind: &str) -> Result<VirtualCard<I>> {
         let mut command = Command::new(artifacts::card_rig()?);
-        command.args([port.to_string(), serial.to_string()]);
+        command.args([&port.to_string(), &serial.to_string(), kind]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = net.spawn(&mut command)?;
         let commands = process
@@ -182,7 +254,7 @@ impl VirtualCard {
         })
     }
 
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &I {
         &self.identity
     }
 
@@ -215,7 +287,7 @@ impl VirtualCard {
         self.tell::<IgnoredAny>("reset").map(|_| ())
     }
 
-    /// Makes each Diffie-Hellman take that much longer.
+    /// Makes each use of the key take that much longer.
     pub fn delay(&mut self, delay: Duration) -> Result<()> {
         self.tell::<IgnoredAny>(&format!("delay {}", delay.as_millis()))
             .map(|_| ())
@@ -263,12 +335,28 @@ fn parse<T: DeserializeOwned>(line: &str) -> Result<T> {
 
 /// 64 hexadecimal digits.
 fn key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    bytes(deserializer)?
+        .try_into()
+        .map_err(|_| serde::de::Error::custom("not 64 hexadecimal digits"))
+}
+
+/// A public key as PIV's GENERATE ASYMMETRIC KEY PAIR gives it (SP 800-73-4 part 2, 3.3.2).
+fn card_key<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<CardKey, D::Error> {
+    let template = bytes(deserializer)?;
+    let part = |tag| tlv::find(&template, tag).ok().flatten();
+    let key = match (part(0x86), part(0x81), part(0x82)) {
+        (Some(point), _, _) => CardKey::from_point(point),
+        (None, Some(modulus), Some(exponent)) => CardKey::from_rsa(modulus, exponent),
+        _ => None,
+    };
+    key.ok_or_else(|| serde::de::Error::custom("not a public key of PIV"))
+}
+
+fn bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bytes: Option<Vec<u8>> = (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
         .collect();
-    bytes
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| serde::de::Error::custom("not 64 hexadecimal digits"))
+    bytes.ok_or_else(|| serde::de::Error::custom("not hexadecimal digits"))
 }

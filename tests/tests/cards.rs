@@ -353,7 +353,7 @@ fn a_reset_by_another_program_locks_without_a_pull() -> Result<()> {
 fn another_programs_application_locks_without_a_pull() -> Result<()> {
     let (rig, card, mut user) = verified()?;
     let other = Other::connect(&rig, ShareMode::Shared)?;
-    other.exchange(b"\x00\xA4\x04\x00\x05\xA0\x00\x00\x03\x08")?;
+    other.exchange(b"\x00\xA4\x04\x00\x08\xA0\x00\x00\x06\x47\x2F\x00\x01")?;
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
     user.locked()?;
     ensure!(user.verify(&card.identity().serial, "123456", false)? == Ok(()));

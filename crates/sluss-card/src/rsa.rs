@@ -105,4 +105,6 @@ fn message(content: &[u8]) -> Message {
 }
 
 #[cfg(test)]
+pub(crate) mod raw;
+#[cfg(test)]
 mod tests;

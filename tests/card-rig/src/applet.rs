@@ -1,8 +1,9 @@
-//! The OpenPGP applet from power-on to power-off, over storage that outlives it.
+//! The card's applet from power-on to power-off, over storage that outlives it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use iso7816::command::CommandView;
 use iso7816::{Command, Instruction, Status};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
@@ -16,17 +17,31 @@ use crate::dispatch::{BACKENDS, Backend, Contexts, Dispatch};
 
 /// FSFE's RID and the OpenPGP application, as a SELECT names it.
 const OPENPGP: &[u8] = &[0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
-/// The PIV application, which other programs select on cards that have both.
+/// The PIV application, as a SELECT may cut it off.
 const PIV: &[u8] = &[0xA0, 0x00, 0x00, 0x03, 0x08];
+/// Its identifier at full length, the only one that its applet knows.
+const WHOLE_PIV: [u8; 11] = [
+    0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00, 0x01, 0x00,
+];
+/// An application that every card has beside its own, for other programs to select: FIDO's.
+const OTHER: &[u8] = &[0xA0, 0x00, 0x00, 0x06, 0x47, 0x2F, 0x00, 0x01];
 /// Longest command and answer that the applet deals with.
 const LONGEST: usize = 7609;
 
 /// What keeps its content when the power goes.
 pub struct Memory(StoreConfig<'static>);
 
+/// Which application the card has.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    OpenPgp,
+    Piv,
+}
+
 /// The applet while the card has power. A reset makes a new one.
 pub struct Applet<'a> {
-    card: opcard::Card<Client<'a>>,
+    application: &'static [u8],
+    card: Box<dyn Application + 'a>,
     selected: bool,
     chain: Option<Command<LONGEST>>,
     answer: heapless::Vec<u8, LONGEST>,
@@ -39,12 +54,17 @@ impl Memory {
     }
 
     /// Gives the card power for as long as `work` takes.
-    pub fn power_on<T>(&mut self, serial: [u8; 4], work: impl FnOnce(Applet<'_>) -> T) -> T {
+    pub fn power_on<T>(
+        &mut self,
+        kind: Kind,
+        serial: [u8; 4],
+        work: impl FnOnce(Applet<'_>) -> T,
+    ) -> T {
         self.0.volatile = StorageConfig::ram();
         let result = self.0.with_store(|store| {
             let channel = TrussedChannel::new();
             let (requester, responder) = channel.split().expect("a new channel splits");
-            let context = CoreContext::new("openpgp".try_into().expect("a valid path"));
+            let context = CoreContext::new("card".try_into().expect("a valid path"));
             // trussed's own virtual platform seeds with a constant: all cards would have the same keys
             let board = Board {
                 rng: ChaCha8Rng::from_entropy(),
@@ -55,11 +75,11 @@ impl Memory {
                 service: Service::with_dispatch(board, Dispatch::new()),
                 endpoints: [ServiceEndpoint::new(responder, context, BACKENDS)],
             }));
-            let mut options = opcard::Options::default();
-            options.manufacturer = [0xFF, 0xFE]; // the range for serial numbers that nobody assigned
-            options.serial = serial;
+            let client = Client::new(requester, Syscall(service), None);
+            let (application, card) = kind.applet(client, serial);
             work(Applet {
-                card: opcard::Card::new(Client::new(requester, Syscall(service), None), options),
+                application,
+                card,
                 selected: false,
                 chain: None,
                 answer: heapless::Vec::new(),
@@ -72,10 +92,81 @@ impl Memory {
     }
 }
 
+impl Kind {
+    fn applet<'a>(
+        self,
+        client: Client<'a>,
+        serial: [u8; 4],
+    ) -> (&'static [u8], Box<dyn Application + 'a>) {
+        match self {
+            Self::OpenPgp => {
+                let mut options = opcard::Options::default();
+                options.manufacturer = [0xFF, 0xFE]; // the range for serial numbers that nobody assigned
+                options.serial = serial;
+                (OPENPGP, Box::new(opcard::Card::new(client, options)))
+            }
+            Self::Piv => {
+                let mut uuid = [0; 16];
+                uuid[12..].copy_from_slice(&serial);
+                let options = piv_authenticator::Options::new().uuid(Some(uuid));
+                let card = piv_authenticator::Authenticator::new(client, options);
+                (PIV, Box::new(card))
+            }
+        }
+    }
+}
+
+/// What the two applets have in common.
+trait Application {
+    fn handle(
+        &mut self,
+        command: CommandView<'_>,
+        answer: &mut heapless::VecView<u8>,
+    ) -> Result<(), Status>;
+
+    /// Forgets what it forgets when another application is selected.
+    fn deselect(&mut self);
+}
+
+impl<T: opcard::Client> Application for opcard::Card<T> {
+    fn handle(
+        &mut self,
+        command: CommandView<'_>,
+        answer: &mut heapless::VecView<u8>,
+    ) -> Result<(), Status> {
+        opcard::Card::handle(self, command, answer)
+    }
+
+    fn deselect(&mut self) {
+        self.reset();
+    }
+}
+
+impl<T: piv_authenticator::Client> Application for piv_authenticator::Authenticator<T> {
+    fn handle(
+        &mut self,
+        command: CommandView<'_>,
+        answer: &mut heapless::VecView<u8>,
+    ) -> Result<(), Status> {
+        match u8::from(command.instruction()) {
+            // the applet's serial number is the same on all cards: better none, as on cards that are not Yubico's
+            0xF8 => Err(Status::InstructionNotSupportedOrInvalid),
+            _ => self.respond(command, answer),
+        }
+    }
+
+    /// Its own way to do so does nothing.
+    fn deselect(&mut self) {
+        if let Ok(forget) = Command::<0>::try_from(&[0x00, 0x20, 0xFF, 0x80]) {
+            let _ = self.respond(forget.as_view(), &mut heapless::Vec::<u8, 0>::new());
+        }
+    }
+}
+
 impl Applet<'_> {
     /// Forgets what a card forgets without power.
     pub fn reset(&mut self) {
-        self.card.reset();
+        self.card.deselect();
         self.selected = false;
         self.chain = None;
     }
@@ -88,19 +179,21 @@ impl Applet<'_> {
     }
 
     fn dispatch(&mut self, apdu: &[u8]) -> (Vec<u8>, Status) {
-        let Ok(command) = Command::<LONGEST>::try_from(apdu) else {
+        let Ok(mut command) = Command::<LONGEST>::try_from(apdu) else {
             return (Vec::new(), Status::WrongLength);
         };
         if command.instruction() == Instruction::Select && command.p1 == 0x04 {
-            if command.data().starts_with(PIV) {
+            if command.data().starts_with(OTHER) {
                 self.reset();
                 return (Vec::new(), Status::Success);
             }
-            if !command.data().starts_with(OPENPGP) {
+            if !command.data().starts_with(self.application) {
                 return (Vec::new(), Status::NotFound);
             }
-            if self.selected {
-                self.card.reset(); // selecting it anew deselects it first
+            if self.application == PIV {
+                command = select_piv();
+            } else if self.selected {
+                self.card.deselect(); // selecting it anew deselects it first; not so with PIV (SP 800-73-4 part 2, 3.1.1)
             }
             self.selected = true;
         }
@@ -146,6 +239,11 @@ impl Applet<'_> {
             ),
         }
     }
+}
+
+fn select_piv() -> Command<LONGEST> {
+    let select = [&[0x00, 0xA4, 0x04, 0x00, 11], &WHOLE_PIV[..], &[0]].concat();
+    Command::try_from(select.as_slice()).expect("a sound command")
 }
 
 type Client<'a> = ClientImplementation<'a, Syscall<'a>, Dispatch>;

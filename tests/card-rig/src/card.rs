@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use vpicc::VSmartCard;
 
-use crate::applet::{Applet, Memory};
+use crate::applet::{Applet, Kind, Memory};
 
 /// A Nitrokey 3's, whose historical bytes promise gpg what it wants to see.
 const ATR: [u8; 21] = [
@@ -26,7 +26,7 @@ pub struct Desk {
 #[derive(Default)]
 pub struct Wishes {
     pub fault: Fault,
-    /// What each Diffie-Hellman takes at least.
+    /// What each use of the key takes at least.
     pub delay: Duration,
     /// Lose the power before the next APDU, without the reader noticing.
     pub reset: bool,
@@ -43,13 +43,13 @@ pub enum Fault {
     Nonsense,
     /// Do not answer, until there is another fault or none.
     Hang,
-    /// Leave the reader in the middle of the next Diffie-Hellman.
+    /// Leave the reader in the middle of the next use of the key.
     Vanish,
 }
 
 #[derive(Clone, Copy, Default)]
 pub struct Counts {
-    /// Diffie-Hellmans that were asked for.
+    /// Uses of the key that were asked for: Diffie-Hellmans, and RSA's operation.
     pub dh: u64,
     /// PINs that were tried; questions for the tries left are not counted.
     pub verify: u64,
@@ -82,13 +82,14 @@ pub fn serve(
     reader: TcpStream,
     desk: &Arc<Desk>,
     memory: &mut Memory,
+    kind: Kind,
     serial: [u8; 4],
 ) -> Result<()> {
     let line = reader.try_clone()?;
     let mut connection = vpicc::Connection::from(reader);
     loop {
         desk.wishes().counts.power_on += 1;
-        let pulled = memory.power_on(serial, |applet| {
+        let pulled = memory.power_on(kind, serial, |applet| {
             let mut card = Card {
                 applet,
                 desk: Arc::clone(desk),
@@ -128,7 +129,7 @@ impl VSmartCard for Card<'_> {
     }
 
     fn execute(&mut self, apdu: &[u8]) -> Vec<u8> {
-        let is_dh = apdu.starts_with(&[0x00, 0x2A, 0x80, 0x86]);
+        let is_dh = uses_key(apdu);
         let is_pin = apdu.starts_with(&[0x00, 0x20, 0x00]) && apdu.len() > 5;
         let mut wishes = self.desk.wishes();
         wishes.counts.apdu += 1;
@@ -164,6 +165,14 @@ impl VSmartCard for Card<'_> {
         }
         self.applet.exchange(apdu)
     }
+}
+
+/// Whether the key works on this command: OpenPGP's PSO: DECIPHER, or PIV's GENERAL AUTHENTICATE in slot 9D, the last of a chain.
+fn uses_key(apdu: &[u8]) -> bool {
+    matches!(
+        apdu,
+        [0x00, 0x2A, 0x80, 0x86, ..] | [0x00, 0x87, _, 0x9D, ..]
+    )
 }
 
 /// Rubbish of several kinds in turn: no status, an unknown status, far too long, and right but for its content.

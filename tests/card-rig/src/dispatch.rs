@@ -1,4 +1,4 @@
-//! Routes the applet's requests to the trussed backends it needs; the published crates leave this to their users.
+//! Routes the applets' requests to the trussed backends it needs; the published crates leave this to their users.
 
 use trussed::Platform;
 use trussed::backend::{Backend as _, BackendId};
@@ -11,11 +11,14 @@ use trussed_chunked::ChunkedExtension;
 use trussed_core::Error;
 use trussed_core::api::{Reply, Request, reply, request};
 use trussed_core::types::{Bytes, Location};
+use trussed_hpke::HpkeExtension;
+use trussed_rsa_alloc::SoftwareRsa;
 use trussed_staging::{StagingBackend, StagingContext};
 use trussed_wrap_key_to_file::WrapKeyToFileExtension;
 
 /// In the order in which they are asked.
 pub const BACKENDS: &[BackendId<Backend>] = &[
+    BackendId::Custom(Backend::Rsa),
     BackendId::Custom(Backend::Staging),
     BackendId::Custom(Backend::Auth),
     BackendId::Core,
@@ -24,6 +27,7 @@ pub const BACKENDS: &[BackendId<Backend>] = &[
 #[derive(Clone, Copy)]
 pub enum Backend {
     Auth,
+    Rsa,
     Staging,
 }
 
@@ -31,6 +35,7 @@ pub enum Backend {
 pub enum Extension {
     Auth,
     Chunked,
+    Hpke,
     WrapKeyToFile,
 }
 
@@ -44,7 +49,7 @@ impl TryFrom<u8> for Extension {
     type Error = Error;
 
     fn try_from(id: u8) -> Result<Self, Error> {
-        [Self::Auth, Self::Chunked, Self::WrapKeyToFile]
+        [Self::Auth, Self::Chunked, Self::Hpke, Self::WrapKeyToFile]
             .get(usize::from(id))
             .copied()
             .ok_or(Error::InternalError)
@@ -89,6 +94,7 @@ impl ExtensionDispatch for Dispatch {
             Backend::Auth => self
                 .auth
                 .request(core, &mut backends.auth, request, resources),
+            Backend::Rsa => SoftwareRsa.request(core, &mut (), request, resources),
             Backend::Staging => {
                 self.staging
                     .request(core, &mut backends.staging, request, resources)
@@ -119,6 +125,15 @@ impl ExtensionDispatch for Dispatch {
                     resources,
                 )
             }
+            (Backend::Staging, Extension::Hpke) => {
+                ExtensionImpl::<HpkeExtension>::extension_request_serialized(
+                    &mut self.staging,
+                    core,
+                    staging,
+                    request,
+                    resources,
+                )
+            }
             (Backend::Staging, Extension::WrapKeyToFile) => {
                 ExtensionImpl::<WrapKeyToFileExtension>::extension_request_serialized(
                     &mut self.staging,
@@ -128,8 +143,12 @@ impl ExtensionDispatch for Dispatch {
                     resources,
                 )
             }
-            (Backend::Auth, Extension::Chunked | Extension::WrapKeyToFile)
-            | (Backend::Staging, Extension::Auth) => Err(Error::RequestNotAvailable),
+            (Backend::Auth, Extension::Chunked | Extension::Hpke | Extension::WrapKeyToFile)
+            | (Backend::Staging, Extension::Auth)
+            | (
+                Backend::Rsa,
+                Extension::Auth | Extension::Chunked | Extension::Hpke | Extension::WrapKeyToFile,
+            ) => Err(Error::RequestNotAvailable),
         }
     }
 }
@@ -142,6 +161,11 @@ impl ExtensionId<AuthExtension> for Dispatch {
 impl ExtensionId<ChunkedExtension> for Dispatch {
     type Id = Extension;
     const ID: Extension = Extension::Chunked;
+}
+
+impl ExtensionId<HpkeExtension> for Dispatch {
+    type Id = Extension;
+    const ID: Extension = Extension::Hpke;
 }
 
 impl ExtensionId<WrapKeyToFileExtension> for Dispatch {

@@ -1,5 +1,7 @@
 //! What the issuing office would do: the key, its fingerprint, its kind.
 
+pub mod piv;
+
 use anyhow::{Result, ensure};
 use x25519_dalek::{PublicKey, StaticSecret};
 
