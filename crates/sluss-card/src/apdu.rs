@@ -1,6 +1,7 @@
 //! Commands and responses of ISO 7816-4: chaining in both directions, and every answer bounded.
 
 use crate::Error;
+use crate::pinpad::PadVerify;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -11,6 +12,19 @@ pub trait Transmit {
     /// # Errors
     /// What the reader or service says. A card's refusal is not an error here: it is a status word.
     fn transmit(&mut self, command: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error>;
+
+    /// Whether the reader has keys of its own to type a PIN on.
+    fn has_pad(&self) -> bool {
+        false
+    }
+
+    /// Lets the user type the PIN on the reader, and gives the card's answer.
+    ///
+    /// # Errors
+    /// [`Error::NoPinPad`], [`Error::Declined`], [`Error::PinLength`], and what the reader or service says.
+    fn verify_on_pad(&mut self, _: &PadVerify) -> Result<StatusWord, Error> {
+        Err(Error::NoPinPad)
+    }
 }
 
 /// A command (ISO 7816-4, 5.1). Longer data than 255 bytes goes out by command chaining.

@@ -4,14 +4,15 @@
 //! state with it. It ends by leaving the card as it is: the other programs that use it go on undisturbed.
 
 use crate::Error;
-use crate::apdu::Transmit;
+use crate::apdu::{StatusWord, Transmit};
 use crate::applet::Applet;
 use crate::attend::Parting;
 use crate::line::Line;
+use crate::pinpad::{self, PadVerify};
 use crate::{CardKind, KeyId, openpgp, piv};
 use pcsc::{Card, Context, Disposition, Protocols, Scope, ShareMode};
 use std::ffi::CString;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// A short response at its longest, with status; an answer beyond that is refused by PC/SC.
@@ -48,41 +49,52 @@ impl Line for PcscLine {
             Some(connection) => connection,
             none => none.insert(Connection::open(&self.reader)?),
         };
-        connection.transact(|card| {
-            let mut exchange = Exchange { card, deadline };
-            match key {
-                KeyId::OpenPgp => Ok(work(&mut openpgp::Session::open(&mut exchange)?)),
-                KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
-                KeyId::Pkcs11(_) => Err(Error::NoApplet(CardKind::Pkcs11)),
-            }
+        connection.transact(deadline, |mut exchange| match key {
+            KeyId::OpenPgp => Ok(work(&mut openpgp::Session::open(&mut exchange)?)),
+            KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
+            KeyId::Pkcs11(_) => Err(Error::NoApplet(CardKind::Pkcs11)),
         })
     }
 }
 
-/// A shared connection that leaves the card alone when it ends. `None` only while being dropped.
-pub(crate) struct Connection(Option<Card>);
+/// A shared connection that leaves the card alone when it ends.
+pub(crate) struct Connection {
+    /// `None` only while being dropped.
+    card: Option<Card>,
+    /// How the reader verifies a PIN that is typed on its keys, if it has any.
+    pad: Option<u32>,
+}
 
 impl Connection {
     /// Blocks while another program is in a transaction with the card.
     pub(crate) fn open(reader: &CString) -> Result<Self, Error> {
         // a context of its own, because one that hangs in a call blocks all other users of that context
         let context = Context::establish(Scope::System)?;
-        Ok(Self(Some(context.connect(
-            reader,
-            ShareMode::Shared,
-            Protocols::ANY,
-        )?)))
+        let card = context.connect(reader, ShareMode::Shared, Protocols::ANY)?;
+        let pad = pad(&card);
+        Ok(Self {
+            card: Some(card),
+            pad,
+        })
     }
 
+    /// Runs `work` while no other program can talk to the card; what it is given sends nothing after the deadline.
     pub(crate) fn transact(
         &mut self,
-        work: impl FnOnce(&Card) -> Result<Parting, Error>,
+        deadline: Option<Instant>,
+        work: impl FnOnce(Exchange<'_, Card>) -> Result<Parting, Error>,
     ) -> Result<(), Error> {
-        let mut card = self.0.as_mut().ok_or(Error::Gone)?;
+        let pad = self.pad;
+        let mut card = self.card.as_mut().ok_or(Error::Gone)?;
         for _ in 0..BEGINNINGS {
             card = match card.transaction2() {
                 Ok(transaction) => {
-                    let disposition = match work(&transaction)? {
+                    let exchange = Exchange {
+                        card: &*transaction,
+                        pad,
+                        deadline,
+                    };
+                    let disposition = match work(exchange)? {
                         Parting::Leave => Disposition::LeaveCard,
                         Parting::Reset => Disposition::ResetCard,
                     };
@@ -105,7 +117,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(Err((card, error))) = self
-            .0
+            .card
             .take()
             .map(|card| card.disconnect(Disposition::LeaveCard))
         {
@@ -116,21 +128,66 @@ impl Drop for Connection {
     }
 }
 
-/// The way to the card inside a transaction.
-pub(crate) struct Exchange<'a> {
-    pub(crate) card: &'a Card,
-    /// Nothing more is sent after it.
-    pub(crate) deadline: Option<Instant>,
+/// What we ask of a connected card; PC/SC's own, or a test's.
+pub(crate) trait Handle {
+    /// `SCardTransmit`.
+    fn transmit<'b>(&self, command: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], pcsc::Error>;
+
+    /// `SCardControl`.
+    fn control<'b>(
+        &self,
+        code: u32,
+        data: &[u8],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], pcsc::Error>;
 }
 
-impl Transmit for Exchange<'_> {
-    fn transmit(&mut self, command: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
-        if self
-            .deadline
-            .is_some_and(|deadline| deadline <= Instant::now())
-        {
-            return Err(Error::Timeout);
+impl Handle for Card {
+    fn transmit<'b>(&self, command: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], pcsc::Error> {
+        self.transmit(command, buffer)
+    }
+
+    fn control<'b>(
+        &self,
+        code: u32,
+        data: &[u8],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], pcsc::Error> {
+        self.control(code.into(), data, buffer)
+    }
+}
+
+/// Asks the reader, of which most know nothing of the question.
+fn pad(card: &impl Handle) -> Option<u32> {
+    let code = u32::try_from(pcsc::ctl_code(pinpad::GET_FEATURES.into())).ok()?;
+    let mut buffer = [0; pinpad::LONGEST_FEATURES];
+    let features = card.control(code, &[], &mut buffer).ok()?;
+    pinpad::verify_code(features)
+}
+
+/// The way to the card inside a transaction.
+pub(crate) struct Exchange<'a, H> {
+    card: &'a H,
+    pad: Option<u32>,
+    deadline: Option<Instant>,
+}
+
+impl<H> Exchange<'_, H> {
+    /// Time left, if it is limited.
+    fn time_left(&self) -> Result<Option<Duration>, Error> {
+        let Some(deadline) = self.deadline else {
+            return Ok(None);
+        };
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(Error::Timeout),
+            left => Ok(Some(left)),
         }
+    }
+}
+
+impl<H: Handle> Transmit for Exchange<'_, H> {
+    fn transmit(&mut self, command: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.time_left()?;
         let mut buffer = Zeroizing::new(vec![0; LONGEST_RESPONSE]);
         let length = match self.card.transmit(command, &mut buffer) {
             // no card that is there says nothing: this is a virtual reader's way to tell that it left
@@ -147,4 +204,19 @@ impl Transmit for Exchange<'_> {
         buffer.truncate(length);
         Ok(buffer)
     }
+
+    fn has_pad(&self) -> bool {
+        self.pad.is_some()
+    }
+
+    fn verify_on_pad(&mut self, verify: &PadVerify) -> Result<StatusWord, Error> {
+        let code = self.pad.ok_or(Error::NoPinPad)?;
+        let request = pinpad::request(verify, self.time_left()?);
+        let mut buffer = [0; LONGEST_RESPONSE];
+        let answer = self.card.control(code, &request, &mut buffer)?;
+        pinpad::outcome(verify, answer)
+    }
 }
+
+#[cfg(test)]
+mod tests;

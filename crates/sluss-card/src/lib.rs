@@ -24,6 +24,7 @@ mod line;
 pub mod openpgp;
 mod operator;
 mod pin;
+mod pinpad;
 pub mod piv;
 pub mod pkcs11;
 mod rsa;
@@ -42,6 +43,7 @@ pub use config::{Access, AfterUse, BadKeyId, Binding, Config, KeyId, KeySource, 
 pub use error::Error;
 pub use key::Algorithm;
 pub use pin::Pin;
+pub use pinpad::PadVerify;
 pub use secret::SharedSecret;
 pub use vault::{HeapVault, Item, Vault};
 pub use worker::{Cards, start};

@@ -8,7 +8,7 @@ mod bench;
 use crate::apdu::{Apdu, Response, StatusWord, Transmit, exchange};
 use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
 use crate::key::CardKey;
-use crate::{CardKind, Error, SharedSecret, tlv};
+use crate::{CardKind, Error, PadVerify, SharedSecret, tlv};
 
 /// RID of FSFE and the application's PIX (4.2.1).
 const APPLICATION: [u8; 6] = [0xD2, 0x76, 0x00, 0x01, 0x24, 0x01];
@@ -192,23 +192,28 @@ impl<T: Transmit> Applet for Session<'_, T> {
             // the top bit says "PIN block format 2", which no card in use asks for
             longest: usize::from(longest & 0x7F),
             verified: self.verified()?,
-            pad: false,
+            pad: self.card.has_pad(),
         })
     }
 
     /// VERIFY (7.2.2).
     fn verify(&mut self, pin: &PinEntry) -> Result<(), Error> {
         let step = "verify the PIN";
-        let pin = match pin {
-            PinEntry::Typed(pin) => pin,
-            PinEntry::OnPad => return Err(Error::NoPinPad),
+        let status = match pin {
+            PinEntry::Typed(pin) => {
+                let apdu = Apdu {
+                    header: [0x00, 0x20, 0x00, PW1_OTHER],
+                    data: pin.as_bytes(),
+                    answered: false,
+                };
+                exchange(self.card, step, &apdu)?.status
+            }
+            PinEntry::OnPad => {
+                let status = self.pin_status()?;
+                let verify = PadVerify::new(PW1_OTHER, &status, false);
+                self.card.verify_on_pad(&verify)?
+            }
         };
-        let apdu = Apdu {
-            header: [0x00, 0x20, 0x00, PW1_OTHER],
-            data: pin.as_bytes(),
-            answered: false,
-        };
-        let status = exchange(self.card, step, &apdu)?.status;
         let left = match status {
             StatusWord::SUCCESS => return Ok(()),
             StatusWord::BLOCKED => 0,

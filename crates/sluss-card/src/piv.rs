@@ -12,7 +12,7 @@ pub use issue::{BadManagementKey, ManagementKey};
 use crate::apdu::{Apdu, StatusWord, Transmit, exchange};
 use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
 use crate::key::{Algorithm, CardKey};
-use crate::{CardKind, Error, SharedSecret, rsa, tlv};
+use crate::{CardKind, Error, PadVerify, SharedSecret, rsa, tlv};
 use read::{Discovery, Metadata};
 use zeroize::Zeroizing;
 
@@ -174,31 +174,38 @@ impl<T: Transmit> Applet for Session<'_, T> {
             shortest: SHORTEST_PIN,
             longest: LONGEST_PIN,
             verified: status == StatusWord::SUCCESS,
-            pad: false,
+            pad: self.card.has_pad(),
         })
     }
 
     /// VERIFY (3.2.1).
     fn verify(&mut self, pin: &PinEntry) -> Result<(), Error> {
         let step = "verify the PIN";
-        let pin = match pin {
-            PinEntry::Typed(pin) => pin.as_bytes(),
-            PinEntry::OnPad => return Err(Error::NoPinPad),
+        let status = match pin {
+            PinEntry::Typed(pin) => {
+                let mut padded = Zeroizing::new([0xFF; LONGEST_PIN]);
+                let pin = pin.as_bytes();
+                padded
+                    .get_mut(..pin.len())
+                    .ok_or(Error::PinLength {
+                        min: SHORTEST_PIN,
+                        max: LONGEST_PIN,
+                    })?
+                    .copy_from_slice(pin);
+                let apdu = Apdu {
+                    header: [0x00, 0x20, 0x00, self.discovery.pin],
+                    data: &*padded,
+                    answered: false,
+                };
+                exchange(self.card, step, &apdu)?.status
+            }
+            PinEntry::OnPad => {
+                let status = self.pin_status()?;
+                let verify = PadVerify::new(self.discovery.pin, &status, true);
+                self.card.verify_on_pad(&verify)?
+            }
         };
-        let mut padded = Zeroizing::new([0xFF; LONGEST_PIN]);
-        padded
-            .get_mut(..pin.len())
-            .ok_or(Error::PinLength {
-                min: SHORTEST_PIN,
-                max: LONGEST_PIN,
-            })?
-            .copy_from_slice(pin);
-        let apdu = Apdu {
-            header: [0x00, 0x20, 0x00, self.discovery.pin],
-            data: &*padded,
-            answered: false,
-        };
-        match exchange(self.card, step, &apdu)?.status {
+        match status {
             StatusWord::SUCCESS => Ok(()),
             StatusWord::BLOCKED => Err(Error::Blocked),
             status => match status.tries_left() {

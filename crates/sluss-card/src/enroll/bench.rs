@@ -4,7 +4,7 @@ use super::perform::{judge, mode};
 use super::{Candidate, CandidateKey, Enrolment, Error, Found, Order, Survey, Terms};
 use crate::applet::Applet;
 use crate::attend::Parting;
-use crate::connection::{Connection, Exchange};
+use crate::connection::Connection;
 use crate::key::CardKey;
 use crate::sealed::Method;
 use crate::{Access, Algorithm, CardKind, KeyId, openpgp, piv};
@@ -171,11 +171,7 @@ fn at(
     terms: &Terms,
     work: &mut dyn FnMut(&mut dyn Bench),
 ) -> Result<(), crate::Error> {
-    Connection::open(reader)?.transact(|card| {
-        let mut exchange = Exchange {
-            card,
-            deadline: Some(terms.deadline),
-        };
+    Connection::open(reader)?.transact(Some(terms.deadline), |mut exchange| {
         match id {
             KeyId::OpenPgp => work(&mut openpgp::Session::open(&mut exchange)?),
             KeyId::Piv => work(&mut piv::Session::open(&mut exchange)?),
