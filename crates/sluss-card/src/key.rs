@@ -2,6 +2,7 @@
 
 use crate::tlv;
 use aws_lc_rs::digest::{SHA256, digest};
+use std::fmt;
 
 /// What a card's key can compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +19,20 @@ pub enum Algorithm {
     Rsa3072,
     /// RSA with a modulus of 4096 bits.
     Rsa4096,
+}
+
+/// As people write it: `P-256`, `RSA-2048`.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X25519 => "X25519",
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::Rsa2048 => "RSA-2048",
+            Self::Rsa3072 => "RSA-3072",
+            Self::Rsa4096 => "RSA-4096",
+        })
+    }
 }
 
 /// A public key that lies on a card.

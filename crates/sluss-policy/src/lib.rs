@@ -21,7 +21,7 @@ pub use request::{
     CardCertificate, EnrolmentRequest, REQUEST_KEYS, RequestCard, Signature, SignatureFault,
     SignatureMethod, SignedRequest, Signer, Unsigned,
 };
-pub use values::{PresharedKey, PublicKey, SpkiPin};
+pub use values::{PresharedKey, PublicKey, SpkiPin, interface_address, label};
 
 /// One policy or device file: its name, for messages only, and what it holds.
 #[derive(Clone, Copy)]

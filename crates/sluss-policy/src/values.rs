@@ -70,6 +70,12 @@ impl PresharedKey {
     }
 }
 
+impl From<&[u8; 32]> for PresharedKey {
+    fn from(bytes: &[u8; 32]) -> Self {
+        Self(*bytes)
+    }
+}
+
 /// Writes it as WireGuard does, without a copy elsewhere.
 impl PresharedKey {
     pub(crate) fn append_base64(&self, text: &mut String) {
@@ -266,7 +272,7 @@ pub(crate) fn list<T: PartialEq>(
 }
 
 /// Text for people: one line, not too long.
-pub(crate) fn label(text: &str) -> Result<String, ValueError> {
+pub fn label(text: &str) -> Result<String, ValueError> {
     line(text, 120)
 }
 
@@ -388,7 +394,7 @@ pub(crate) fn endpoint(text: &str) -> Result<SocketAddr, ValueError> {
 }
 
 /// Our own address on a network, with its prefix length.
-pub(crate) fn interface_address(text: &str) -> Result<IpNet, ValueError> {
+pub fn interface_address(text: &str) -> Result<IpNet, ValueError> {
     let address: IpNet = text.parse().map_err(|_| ValueError::NotAPrefix)?;
     match is_host(address.addr()) && !address.addr().is_loopback() {
         true => Ok(address),

@@ -5,26 +5,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use sluss_card::{
-    Access, AfterUse, Binding, Cards, Config, HeapVault, KeyId, KeySource, PinLife,
-};
+use sluss_card::Cards;
+use sluss_ipc::enroll::Order;
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
-use sluss_ipc::{Peer, Response, Role, Status};
+use sluss_ipc::{Peer, Refusal, Response, Role, Status};
 use sluss_platform::links::Watcher;
-use sluss_platform::logind::{self, ActiveUser, SessionEvent};
+use sluss_platform::logind::{self, ActiveUser, Delay, SessionEvent};
+use sluss_platform::secret::Kind;
 use sluss_platform::{Host, HostConfig, TunConfig, clock};
 use sluss_policy::{DeviceBinding, Policy};
 use sluss_supervisor::{self as sup, HostMode, Op};
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{info, warn};
 
+use crate::agents::Agents;
+use crate::card_config;
 use crate::engine::{CallId, Effect, Engine, Figures, Input};
+use crate::enrolment::{self, Desk, Outcome};
 use crate::host_worker;
 use crate::probe;
+use crate::reach_worker;
 use crate::tunnel::{Running, Stamp};
+use crate::vault::HostVault;
 
 /// How many calls wait while the loop is busy; a caller beyond that waits in its own connection.
 const CALLS: usize = 16;
@@ -38,6 +43,8 @@ pub struct Settings {
     pub binding: Option<DeviceBinding>,
     pub state_dir: PathBuf,
     pub socket: PathBuf,
+    /// Where a PIN and an unwrapped key are kept; None: the best that this kernel has.
+    pub memory: Option<Kind>,
 }
 
 /// Runs until SIGTERM or SIGINT. Ends with the tunnel down, its keys wiped, and internal traffic closed.
@@ -49,8 +56,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (session_events, mut sessions) = mpsc::channel(4);
     let active = logind::watch(session_events);
     let (calls, mut called) = mpsc::channel(CALLS);
-    listen(&settings, active, calls)?;
-    let (mut daemon, mut inputs) = Daemon::new(settings)?;
+    listen(&settings, active.clone(), calls)?;
+    let (inputs, mut happened) = mpsc::unbounded_channel();
+    let (enrolments, mut enrolled) = mpsc::unbounded_channel();
+    let mut daemon = Daemon::new(settings, active, inputs, enrolments)?;
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!("ready");
@@ -64,19 +73,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         )?;
         let input = select! {
             biased;
-            Some(input) = inputs.recv() => input,
+            Some(input) = happened.recv() => input,
             changed = links.changed() => Input::LinksChanged(changed.context("network links cannot be watched")?),
-            Some(event) = sessions.recv() => match event {
-                SessionEvent::Suspending(delay) => {
-                    daemon.turn(Input::Suspending);
-                    drop(delay);
-                    continue;
-                }
-                SessionEvent::Resumed => Input::Resumed,
-                SessionEvent::ScreenLocked | SessionEvent::UserLeft => continue,
+            Some(event) = sessions.recv() => match daemon.session(event) {
+                Some(input) => input,
+                None => continue,
             },
             rang = alarm.rang() => { rang?; Input::Tick }
             Some(incoming) = called.recv() => daemon.admit(incoming),
+            Some(enrolment) = enrolled.recv() => { daemon.enrolled(enrolment)?; continue }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
@@ -112,11 +117,28 @@ struct Daemon {
     cards: Cards,
     tunnel: Option<Running>,
     host: mpsc::UnboundedSender<(Op, HostConfig)>,
-    host_worker: tokio::task::JoinHandle<()>,
+    host_worker: JoinHandle<()>,
+    reach: mpsc::UnboundedSender<bool>,
+    reach_worker: JoinHandle<()>,
     probe: Option<(Op, AbortHandle)>,
     calls: HashMap<CallId, Answer>,
     last_call: u64,
     monitors: Vec<Monitor>,
+    agents: Agents,
+    /// Who is at the screen.
+    active: ActiveUser,
+    /// Holds up the sleep that comes.
+    delay: Option<Delay>,
+    /// As they were told last.
+    links: Vec<sup::Link>,
+    enrolments: mpsc::UnboundedSender<Enrolment>,
+    enrolling: bool,
+}
+
+/// What came of a call that looked for cards, or bound one.
+struct Enrolment {
+    call: CallId,
+    outcome: Outcome,
 }
 
 /// A call that is told of every change.
@@ -126,42 +148,53 @@ struct Monitor {
 }
 
 impl Daemon {
-    fn new(settings: Settings) -> anyhow::Result<(Self, mpsc::UnboundedReceiver<Input>)> {
-        let (inputs, received) = mpsc::unbounded_channel();
-        let binding = settings.binding.as_ref().map(|binding| Binding {
-            serial: binding.card.serial.clone(),
-            public_key: *binding.card.public_key.as_bytes(),
-            id: KeyId::OpenPgp,
-            source: KeySource::Held,
-        });
-        let config = Config {
-            binding,
-            access: Access::Pcsc,
-            pin: PinLife::Ask,
-            after_use: AfterUse::Keep,
-            allow_factory_pin: true,
-        };
-        let vault = Box::new(HeapVault::default());
-        let card_events = inputs.clone();
-        let cards = sluss_card::start(config, vault, move |event| {
-            drop(card_events.send(Input::Card(event)))
-        })
-        .context("the card worker cannot start")?;
+    fn new(
+        settings: Settings,
+        active: ActiveUser,
+        inputs: mpsc::UnboundedSender<Input>,
+        enrolments: mpsc::UnboundedSender<Enrolment>,
+    ) -> anyhow::Result<Self> {
         let (host, host_worker) = host_worker::start(Host::open()?, inputs.clone());
-        let daemon = Self {
+        let (reach, reach_worker) = reach_worker::start();
+        // A daemon that was killed has left it as it was.
+        let _ = reach.send(false);
+        Ok(Self {
             engine: Engine::new(settings.policy.clone(), settings.policy_files.clone()),
+            cards: cards(&settings, &inputs)?,
             settings,
             inputs,
-            cards,
             tunnel: None,
             host,
             host_worker,
+            reach,
+            reach_worker,
             probe: None,
             calls: HashMap::new(),
             last_call: 0,
             monitors: Vec::new(),
-        };
-        Ok((daemon, received))
+            agents: Agents::default(),
+            active,
+            delay: None,
+            links: Vec::new(),
+            enrolments,
+            enrolling: false,
+        })
+    }
+
+    /// What logind says, as far as the engine should know.
+    fn session(&mut self, event: SessionEvent) -> Option<Input> {
+        match event {
+            SessionEvent::Suspending(delay) => {
+                self.delay = Some(delay);
+                Some(Input::Suspending)
+            }
+            SessionEvent::Resumed => Some(Input::Resumed),
+            SessionEvent::ScreenLocked => Some(Input::SessionLocked),
+            SessionEvent::UserChanged { left } => {
+                self.agents.change_user(self.active.uid());
+                left.then_some(Input::SessionLocked)
+            }
+        }
     }
 
     /// Remembers the way back to the caller.
@@ -176,11 +209,14 @@ impl Daemon {
     }
 
     fn turn(&mut self, input: Input) {
+        if let Input::LinksChanged(links) = &input {
+            self.links.clone_from(links);
+        }
         let effects = self.engine.handle(input, now());
         for effect in effects {
             self.carry_out(effect);
         }
-        self.tell_monitors();
+        self.tell();
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -225,30 +261,33 @@ impl Daemon {
                     Err(error) => warn!(%error, "the session cannot be locked"),
                 }
             })),
-            Effect::Answer { call, response } => {
-                if let Some(answer) = self.calls.remove(&call) {
-                    answer.send(*response);
-                }
-            }
+            Effect::Answer { call, response } => self.answer(call, *response),
             Effect::Status { call } => {
                 let status = Response::Status(self.status());
-                if let Some(answer) = self.calls.remove(&call) {
-                    answer.send(status);
-                }
+                self.answer(call, status);
             }
             Effect::Why { call } => {
                 let why = Response::Why(self.status().why());
-                if let Some(answer) = self.calls.remove(&call) {
-                    answer.send(why);
-                }
+                self.answer(call, why);
             }
             Effect::Monitor { call } => {
                 if let Some(answer) = self.calls.remove(&call) {
                     self.monitors.push(Monitor { answer, seen: None });
                 }
             }
-            // It stays among the calls, and so open.
-            Effect::Agent { call: _ } => {}
+            Effect::Agent { call } => {
+                if let Some(answer) = self.calls.remove(&call) {
+                    self.agents.admit(answer, self.active.uid());
+                }
+            }
+            Effect::Prompt(prompt) => self.agents.prompt(prompt, self.active.uid()),
+            Effect::WithdrawPrompt { id } => self.agents.withdraw(id),
+            Effect::ReadyToSleep => self.delay = None,
+            Effect::Reachable(reachable) => {
+                let _ = self.reach.send(reachable);
+            }
+            Effect::Survey { call } => self.enroll(call, None),
+            Effect::Enroll { call, order } => self.enroll(call, Some(order)),
         }
     }
 
@@ -311,11 +350,13 @@ impl Daemon {
         self.engine.status(figures, now)
     }
 
-    fn tell_monitors(&mut self) {
-        if self.monitors.is_empty() {
+    /// Tells monitors and agents what is new.
+    fn tell(&mut self) {
+        if self.monitors.is_empty() && self.agents.is_empty() {
             return;
         }
         let status = self.status();
+        self.agents.tell(&status, self.active.uid());
         let unix_ms = u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX);
         self.monitors.retain_mut(|monitor| {
             let changes = status.changes(monitor.seen.as_ref(), unix_ms);
@@ -326,6 +367,73 @@ impl Daemon {
                     .into_iter()
                     .all(|change| monitor.answer.send(Response::Change(change)))
         });
+    }
+
+    /// Has somebody else wait for the cards.
+    fn enroll(&mut self, call: CallId, order: Option<Box<Order>>) {
+        let refused = |refusal| Outcome {
+            response: Response::Refused(refusal),
+            binding: None,
+        };
+        if std::mem::replace(&mut self.enrolling, true) {
+            return self.answer(call, Response::Refused(Refusal::Busy));
+        }
+        let desk = Desk {
+            rules: self.settings.policy.card.clone(),
+            bound: self.settings.binding.clone(),
+            state_dir: self.settings.state_dir.clone(),
+        };
+        let (outcome, awaited) = oneshot::channel();
+        // A card may keep it for ever: a thread that the daemon does not wait for.
+        std::thread::spawn(move || {
+            drop(outcome.send(match order {
+                Some(order) => desk.enroll(*order),
+                None => desk.survey(),
+            }));
+        });
+        let enrolments = self.enrolments.clone();
+        tokio::spawn(async move {
+            let outcome = match tokio::time::timeout(enrolment::PATIENCE, awaited).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) => refused(Refusal::CardFailed),
+                Err(_) => refused(Refusal::CardTimeout),
+            };
+            drop(enrolments.send(Enrolment { call, outcome }));
+        });
+    }
+
+    fn enrolled(&mut self, Enrolment { call, outcome }: Enrolment) -> anyhow::Result<()> {
+        self.enrolling = false;
+        if let Some(binding) = outcome.binding {
+            self.start_over(binding)?;
+        }
+        self.answer(call, outcome.response);
+        Ok(())
+    }
+
+    /// Goes on as if the daemon had just started, with this binding.
+    fn start_over(&mut self, binding: DeviceBinding) -> anyhow::Result<()> {
+        self.settings.binding = Some(binding);
+        if let Some(running) = self.tunnel.take() {
+            running.stop();
+        }
+        if let Some((_, probe)) = self.probe.take() {
+            probe.abort();
+        }
+        let cards = cards(&self.settings, &self.inputs)?;
+        std::mem::replace(&mut self.cards, cards).stop();
+        self.engine = Engine::new(
+            self.settings.policy.clone(),
+            self.settings.policy_files.clone(),
+        );
+        self.turn(Input::LinksChanged(self.links.clone()));
+        Ok(())
+    }
+
+    fn answer(&mut self, call: CallId, response: Response) {
+        if let Some(answer) = self.calls.remove(&call) {
+            answer.send(response);
+        }
     }
 
     /// What a worker that answers at once has to say: taken up in the next turn, as if it had come from outside.
@@ -343,10 +451,22 @@ impl Daemon {
             self.host
                 .send((Op::from_number(0), self.host_config(HostMode::Closed))),
         );
-        drop(self.host);
-        let _ = tokio::time::timeout(Duration::from_secs(5), self.host_worker).await;
+        let _ = self.reach.send(false);
+        drop((self.host, self.reach));
+        let workers = async { tokio::join!(self.host_worker, self.reach_worker) };
+        let _ = tokio::time::timeout(Duration::from_secs(5), workers).await;
         self.cards.stop();
     }
+}
+
+fn cards(settings: &Settings, inputs: &mpsc::UnboundedSender<Input>) -> anyhow::Result<Cards> {
+    let config = card_config::config(&settings.policy.card, settings.binding.as_ref())?;
+    let vault = Box::new(HostVault::new(settings.memory));
+    let inputs = inputs.clone();
+    sluss_card::start(config, vault, move |event| {
+        drop(inputs.send(Input::Card(event)))
+    })
+    .context("the card worker cannot start")
 }
 
 fn now() -> sup::Time {

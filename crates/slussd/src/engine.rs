@@ -13,10 +13,12 @@
 mod calls;
 mod cards;
 mod report;
+pub(crate) mod words;
 
 use std::time::Duration;
 
-use sluss_ipc::{Request, Response};
+use sluss_ipc::enroll::Order;
+use sluss_ipc::{Prompt, PromptId, Request, Response};
 use sluss_policy::Policy;
 use sluss_supervisor::{self as sup, Action, Op};
 use sluss_wg::DhError;
@@ -27,6 +29,9 @@ pub use report::Figures;
 
 /// How long the card may take for a PIN: a slow one takes about a second, a busy one waits for another program.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the user may take to type it on the reader; readers give up after about half a minute.
+const PIN_PAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names one call of the command while it waits for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +69,8 @@ pub enum Input {
     },
     Suspending,
     Resumed,
+    /// The screen was locked, or its user has left: a PIN that was typed for the session before is not for the next.
+    SessionLocked,
     /// A call that its caller may make.
     Called {
         call: CallId,
@@ -125,6 +132,24 @@ pub enum Effect {
     Agent {
         call: CallId,
     },
+    /// Ask the user at the screen for the PIN; takes the place of an earlier prompt.
+    Prompt(Prompt),
+    WithdrawPrompt {
+        id: PromptId,
+    },
+    /// No secret is left in memory that a sleeping laptop should not have.
+    ReadyToSleep,
+    /// The internal network is reachable now, or is not any more.
+    Reachable(bool),
+    /// Answer with the cards and keys that the laptop could be bound to.
+    Survey {
+        call: CallId,
+    },
+    /// Bind the laptop to a card and answer with what the gateway's administrator needs.
+    Enroll {
+        call: CallId,
+        order: Box<Order>,
+    },
 }
 
 /// What a running tunnel is asked.
@@ -145,8 +170,10 @@ pub struct Engine {
     policy_files: Vec<String>,
     state: sup::State,
     cards: CardDesk,
-    /// The call that waits for the card to check its PIN.
+    /// The PIN that the card checks, and the call that waits for it.
     unlocking: Option<calls::Unlocking>,
+    /// What was told last.
+    reachable: bool,
 }
 
 impl Engine {
@@ -155,8 +182,9 @@ impl Engine {
             policy,
             policy_files,
             state: sup::State::new(),
-            cards: CardDesk::default(),
+            cards: CardDesk::new(),
             unlocking: None,
+            reachable: false,
         }
     }
 
@@ -189,14 +217,26 @@ impl Engine {
                 self.step(sup::Event::HostApplied { op }, now, &mut effects)
             }
             Input::HostFailed { op } => self.step(sup::Event::HostFailed { op }, now, &mut effects),
-            Input::Suspending => self.step(sup::Event::Suspending, now, &mut effects),
+            Input::Suspending => {
+                self.step(sup::Event::Suspending, now, &mut effects);
+                effects.push(self.cards.forget(true));
+            }
             Input::Resumed => {
                 self.step(sup::Event::Resumed, now, &mut effects);
                 // The card may have lost power, and its verified state, without anybody saying so.
                 effects.push(self.cards.refresh());
             }
+            Input::SessionLocked => {
+                effects.push(self.cards.forget(false));
+                // A card that still answers will do without what was wiped.
+                effects.push(self.cards.refresh());
+            }
             Input::Called { call, request } => self.called(call, request, now, &mut effects),
             Input::Tick => self.step(sup::Event::Tick, now, &mut effects),
+        }
+        let reachable = self.reaches_internal();
+        if std::mem::replace(&mut self.reachable, reachable) != reachable {
+            effects.push(Effect::Reachable(reachable));
         }
         effects
     }
@@ -209,6 +249,24 @@ impl Engine {
     /// What the supervisor knows.
     pub fn state(&self) -> &sup::State {
         &self.state
+    }
+
+    /// Whether internal hosts can be reached. A gateway that misses a handshake or two is no reason to unmount drives.
+    fn reaches_internal(&self) -> bool {
+        match &self.state.tunnel {
+            sup::Tunnel::Up { session, .. } => match session {
+                sup::Session::Established => true,
+                sup::Session::Awaited { .. } => self.reachable,
+            },
+            sup::Tunnel::Down { .. }
+            | sup::Tunnel::Starting { .. }
+            | sup::Tunnel::Stopping { .. } => {
+                matches!(
+                    self.state.host,
+                    sup::Host::Applied(sup::HostMode::Inside { .. })
+                )
+            }
+        }
     }
 
     /// Tells the supervisor, and turns its actions into effects.
@@ -240,8 +298,10 @@ impl Engine {
                 deadline,
             }),
             Action::CancelProbe { op } => effects.push(Effect::CancelProbe { op }),
-            // The question is the key's state: `sluss status` and `sluss monitor` show it, `sluss unlock` answers it.
-            Action::AskPin { op: _ } | Action::CancelPin { op: _ } => {}
+            Action::AskPin { op } => effects.extend(self.prompt(op).map(Effect::Prompt)),
+            Action::CancelPin { op } => effects.push(Effect::WithdrawPrompt {
+                id: PromptId(op.number()),
+            }),
             Action::VerifyPin {
                 op,
                 last_try_consented,

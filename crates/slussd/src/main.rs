@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use sluss_platform::secret::Kind;
 use sluss_platform::{files, process};
 use sluss_policy::{DeviceBinding, Policy, PolicyError, Source};
 use slussd::daemon::{self, Settings};
-use slussd::pkcs11;
+use slussd::{enrolment, pkcs11};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
@@ -29,8 +30,20 @@ struct Args {
     /// What goes to the log: error, warn, info, debug or trace
     #[arg(long, default_value = "info")]
     log: EnvFilter,
+    /// Where a PIN and an unwrapped key are kept; the best that this kernel has unless given
+    #[arg(long, value_enum)]
+    secret_memory: Option<Memory>,
     #[command(subcommand)]
     role: Option<Role>,
+}
+
+/// How far secrets are kept from others.
+#[derive(Clone, Copy, ValueEnum)]
+enum Memory {
+    /// Nobody but the daemon can read it, root included (memfd_secret, Linux 5.14)
+    Hidden,
+    /// It is never swapped out
+    Locked,
 }
 
 /// What this program is when it is not the daemon.
@@ -47,11 +60,11 @@ fn main() -> ExitCode {
         return pkcs11::work(&module).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     tracing_subscriber::fmt()
-        .with_env_filter(args.log)
+        .with_env_filter(args.log.clone())
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    match start(args.policy, args.state_dir, args.socket) {
+    match start(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -60,9 +73,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result<()> {
+fn start(args: Args) -> anyhow::Result<()> {
     process::harden()?;
-    let sources = files::read_policy(&policy).context("there is no policy to follow")?;
+    let sources = files::read_policy(&args.policy).context("there is no policy to follow")?;
     let named: Vec<(String, String)> = sources
         .into_iter()
         .map(|(path, text)| (path.display().to_string(), text))
@@ -74,9 +87,13 @@ fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result
     let settings = Settings {
         policy: Policy::parse(&sources).map_err(|errors| mistakes(&errors))?,
         policy_files: named.iter().map(|(file, _)| file.clone()).collect(),
-        binding: binding(&state_dir)?,
-        state_dir,
-        socket,
+        binding: binding(&args.state_dir)?,
+        state_dir: args.state_dir,
+        socket: args.socket,
+        memory: args.secret_memory.map(|memory| match memory {
+            Memory::Hidden => Kind::Hidden,
+            Memory::Locked => Kind::Locked,
+        }),
     };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -87,7 +104,7 @@ fn start(policy: PathBuf, state_dir: PathBuf, socket: PathBuf) -> anyhow::Result
 
 /// None if the laptop is not enrolled yet. A binding that is there and wrong is an error: somebody must look.
 fn binding(state_dir: &Path) -> anyhow::Result<Option<DeviceBinding>> {
-    let path = state_dir.join("device.toml");
+    let path = enrolment::device_file(state_dir);
     if !path.exists() {
         tracing::warn!(file = %path.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
         return Ok(None);

@@ -24,8 +24,8 @@ pub enum SessionEvent {
     Resumed,
     /// The screen of the session at the keyboard was locked. May be told twice.
     ScreenLocked,
-    /// The user who was at the keyboard is not any more: logged out, or another session came to the front.
-    UserLeft,
+    /// Another user is at the keyboard, or nobody any more. `left`: somebody was there before.
+    UserChanged { left: bool },
 }
 
 /// Holds up the sleep that is about to come; drop it when no secret is left in memory.
@@ -54,14 +54,16 @@ impl ActiveUser {
         Some(self.0.load(Ordering::Relaxed)).filter(|uid| *uid != NOBODY)
     }
 
-    /// Gives the one before, if it was another.
-    fn replace(&self, uid: Option<u32>) -> Option<u32> {
+    /// What there is to tell, if it is another than before.
+    fn replace(&self, uid: Option<u32>) -> Option<SessionEvent> {
         let uid = uid.unwrap_or(NOBODY);
         let before = self.0.swap(uid, Ordering::Relaxed);
-        if before != uid {
-            debug!(uid, before, "the active session's user changed");
+        if before == uid {
+            return None;
         }
-        Some(before).filter(|before| *before != NOBODY && *before != uid)
+        debug!(uid, before, "the active session's user changed");
+        let left = before != NOBODY;
+        Some(SessionEvent::UserChanged { left })
     }
 }
 
@@ -178,7 +180,7 @@ async fn follow(
                     None => None,
                 };
                 match active.replace(user) {
-                    Some(_left) => SessionEvent::UserLeft,
+                    Some(changed) => changed,
                     None => continue,
                 }
             }

@@ -1,17 +1,18 @@
 //! The calls of the command: what each asks of the engine, and what it is answered.
 
 use sluss_card::{Command, Error, Pin, PinEntry};
-use sluss_ipc::{Refusal, Request, Response};
-use sluss_supervisor as sup;
+use sluss_ipc::{PromptId, Refusal, Request, Response};
+use sluss_supervisor::{self as sup, PinSource};
 use zeroize::Zeroizing;
 
-use super::{CallId, Effect, Engine, VERIFY_TIMEOUT, report};
+use super::{CallId, Effect, Engine, PIN_PAD_TIMEOUT, VERIFY_TIMEOUT, report, words};
 
-/// A call that brought a PIN, until the card has answered it.
+/// A PIN that was brought, until the card has answered it.
 pub(super) struct Unlocking {
-    call: CallId,
+    /// Who waits for what comes of it; nobody if it was typed at login.
+    call: Option<CallId>,
     /// Until it is given to the card.
-    pin: Option<Pin>,
+    pin: Option<PinEntry>,
 }
 
 impl Engine {
@@ -26,6 +27,9 @@ impl Engine {
             Request::Status => return effects.push(Effect::Status { call }),
             Request::Why => return effects.push(Effect::Why { call }),
             Request::Monitor => return effects.push(Effect::Monitor { call }),
+            Request::Agent => return effects.push(Effect::Agent { call }),
+            Request::Survey => return effects.push(Effect::Survey { call }),
+            Request::Enroll(order) => return effects.push(Effect::Enroll { call, order }),
             Request::Card => Response::Card(self.card_report()),
             Request::Policy => Response::Policy(self.policy_report()),
             Request::Up => {
@@ -43,19 +47,23 @@ impl Engine {
                 self.step(sup::Event::LockRequested, now, effects);
                 Response::Done
             }
-            Request::Unlock {
-                pin: Some(pin),
-                last_try,
+            Request::Decline {
+                prompt: PromptId(prompt),
             } => {
-                return self.unlock(call, &pin, last_try, now, effects);
+                let op = sup::Op::from_number(prompt);
+                self.step(sup::Event::PinDeclined { op }, now, effects);
+                Response::Done
             }
-            Request::Unlock { pin: None, .. } => Response::Refused(Refusal::NoPinPad),
-            // Nobody is prompted yet: the agent waits, and what it declines is not open.
-            Request::Agent => return effects.push(Effect::Agent { call }),
-            Request::Decline { prompt: _ } => Response::Done,
-            Request::HandOver { pin: _, uid: _ } => Response::HandedOver { wait_ms: None },
-            // Enrolment is not built into the daemon yet.
-            Request::Survey | Request::Enroll(_) => Response::Refused(Refusal::NoCard),
+            Request::Unlock { pin, last_try } => {
+                return self.unlock(call, pin.as_ref(), last_try, now, effects);
+            }
+            Request::HandOver { pin, uid: _ } => {
+                self.handed_over(&pin, now, effects);
+                let wait = self.policy.login.wait;
+                Response::HandedOver {
+                    wait_ms: wait.map(report::millis),
+                }
+            }
         };
         effects.push(answer(call, response));
     }
@@ -63,7 +71,7 @@ impl Engine {
     fn unlock(
         &mut self,
         call: CallId,
-        pin: &sluss_ipc::Pin,
+        pin: Option<&sluss_ipc::Pin>,
         last_try: bool,
         now: sup::Time,
         effects: &mut Vec<Effect>,
@@ -76,22 +84,42 @@ impl Engine {
             effects.push(answer(call, Response::Done));
             return;
         }
-        let Ok(pin) = Pin::new(Zeroizing::new(pin.bytes().to_vec())) else {
-            effects.push(answer(call, Response::Refused(Refusal::PinFormat)));
+        let pin = match pin.map(typed) {
+            Some(Some(pin)) => pin,
+            Some(None) => {
+                effects.push(answer(call, Response::Refused(Refusal::PinFormat)));
+                return;
+            }
+            None => PinEntry::OnPad,
+        };
+        self.unlocking = Some(Unlocking {
+            call: Some(call),
+            pin: Some(pin),
+        });
+        let offered = sup::Event::PinOffered {
+            source: PinSource::User,
+            last_try_consented: last_try,
+        };
+        self.step(offered, now, effects);
+    }
+
+    /// A PIN that was typed at login is tried if it cannot do harm, and nobody hears what came of it.
+    fn handed_over(&mut self, pin: &sluss_ipc::Pin, now: sup::Time, effects: &mut Vec<Effect>) {
+        if !self.policy.login.hand_over || self.unlocking.is_some() {
+            return;
+        }
+        let Some(pin) = typed(pin) else {
             return;
         };
         self.unlocking = Some(Unlocking {
-            call,
+            call: None,
             pin: Some(pin),
         });
-        self.step(
-            sup::Event::PinOffered {
-                source: sup::PinSource::User,
-                last_try_consented: last_try,
-            },
-            now,
-            effects,
-        );
+        let offered = sup::Event::PinOffered {
+            source: PinSource::Login,
+            last_try_consented: false,
+        };
+        self.step(offered, now, effects);
     }
 
     pub(super) fn verify_pin(
@@ -107,23 +135,24 @@ impl Engine {
         let (Some(pin), Some(card)) = (pin, self.state.key.card()) else {
             return;
         };
+        let timeout = match pin {
+            PinEntry::Typed(_) => VERIFY_TIMEOUT,
+            PinEntry::OnPad => PIN_PAD_TIMEOUT,
+        };
         let command = Command::Verify {
             serial: card.serial.clone(),
-            pin: PinEntry::Typed(pin),
+            pin,
             last_try_consented,
         };
-        effects.push(self.cards.verify(op, command, VERIFY_TIMEOUT));
+        effects.push(self.cards.verify(op, command, timeout));
     }
 
     /// The supervisor has no use for the PIN now; the key's state says why.
     pub(super) fn discard_pin(&mut self, effects: &mut Vec<Effect>) {
-        let Some(unlocking) = self.unlocking.take() else {
-            return;
-        };
         let refusal = match &self.state.key {
             sup::Key::Absent | sup::Key::Away { .. } => Refusal::NoCard,
             sup::Key::Unusable(fault) => Refusal::CardUnusable {
-                fault: report::card_fault(*fault),
+                fault: words::card_fault(*fault),
             },
             sup::Key::Blocked(_) => Refusal::PinBlocked,
             sup::Key::Locked(_)
@@ -133,55 +162,32 @@ impl Engine {
             | sup::Key::Verifying { .. }
             | sup::Key::Unlocked(_) => Refusal::Busy,
         };
-        effects.push(answer(unlocking.call, Response::Refused(refusal)));
+        self.finish_unlocking(Response::Refused(refusal), effects);
     }
 
     pub(super) fn answer_unlock(&mut self, result: &Result<(), Error>, effects: &mut Vec<Effect>) {
-        let Some(unlocking) = self.unlocking.take() else {
-            return;
-        };
         let response = match result {
             Ok(()) => Response::Done,
-            Err(error) => Response::Refused(refusal(error)),
+            Err(error) => Response::Refused(words::refusal(error)),
         };
-        effects.push(answer(unlocking.call, response));
+        self.finish_unlocking(response, effects);
     }
+
+    fn finish_unlocking(&mut self, response: Response, effects: &mut Vec<Effect>) {
+        let waiting = self.unlocking.take().and_then(|unlocking| unlocking.call);
+        effects.extend(waiting.map(|call| answer(call, response)));
+    }
+}
+
+/// None if it cannot be the PIN of any card.
+fn typed(pin: &sluss_ipc::Pin) -> Option<PinEntry> {
+    let pin = Pin::new(Zeroizing::new(pin.bytes().to_vec())).ok()?;
+    Some(PinEntry::Typed(pin))
 }
 
 fn answer(call: CallId, response: Response) -> Effect {
     Effect::Answer {
         call,
         response: Box::new(response),
-    }
-}
-
-fn refusal(error: &Error) -> Refusal {
-    match error {
-        Error::WrongPin { left } => Refusal::WrongPin {
-            tries_left: Some(*left),
-        },
-        Error::OneTryLeft => Refusal::LastTry,
-        Error::Blocked => Refusal::PinBlocked,
-        Error::PinLength { .. } => Refusal::PinFormat,
-        Error::Timeout => Refusal::CardTimeout,
-        Error::Gone
-        | Error::Locked
-        | Error::OtherCard { .. }
-        | Error::FactoryPin
-        | Error::Declined
-        | Error::NoPinPad
-        | Error::NotEnrolled
-        | Error::OtherKey
-        | Error::NoApplet(_)
-        | Error::NoKey
-        | Error::Unsupported
-        | Error::HashedPin
-        | Error::NoMemory
-        | Error::Refused { .. }
-        | Error::Nonsense { .. }
-        | Error::ZeroSecret
-        | Error::Mute
-        | Error::Busy
-        | Error::Service(_) => Refusal::CardFailed,
     }
 }

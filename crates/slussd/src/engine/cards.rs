@@ -4,23 +4,28 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sluss_card::{CardInfo, Command, Error, Event};
+use sluss_ipc::{Prompt, PromptId, PromptReason};
 use sluss_supervisor::{self as sup, CardFault, PinCheck};
 use sluss_wg::{DhError, DhId, PublicKey};
 use tracing::info;
 
-use super::{Effect, Engine, TunnelOrder};
+use super::{Effect, Engine, TunnelOrder, words};
 
 /// How long a card may take for anything but a PIN or a Diffie-Hellman.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// With so many tries left, or fewer, the user should know how many.
+const WORTH_TELLING: u8 = 2;
+
 /// What is known of readers and cards, and what the card was asked.
-#[derive(Default)]
 pub(super) struct CardDesk {
     /// Whether the host's smart card service answers.
     pub(super) service: bool,
     pub(super) inserted: Option<Inserted>,
     /// Readers with a card that cannot serve.
     pub(super) unusable: BTreeMap<String, CardFault>,
+    /// Why the user is asked for the PIN, when that comes to be.
+    prompt_reason: PromptReason,
     asked: BTreeMap<sluss_card::Op, Asked>,
     last: u64,
 }
@@ -35,13 +40,32 @@ pub(super) struct Inserted {
 
 /// A question that the card has not answered.
 pub(super) enum Asked {
-    Verify { op: sup::Op },
-    Dh { id: DhId },
+    Verify {
+        op: sup::Op,
+    },
+    Dh {
+        id: DhId,
+    },
     Lock,
+    /// `sleep`: the laptop waits for it.
+    Forget {
+        sleep: bool,
+    },
     Refresh,
 }
 
 impl CardDesk {
+    pub(super) fn new() -> Self {
+        Self {
+            service: false,
+            inserted: None,
+            unusable: BTreeMap::new(),
+            prompt_reason: PromptReason::Needed,
+            asked: BTreeMap::new(),
+            last: 0,
+        }
+    }
+
     pub(super) fn verify(&mut self, op: sup::Op, command: Command, timeout: Duration) -> Effect {
         self.ask(Asked::Verify { op }, command, timeout)
     }
@@ -54,6 +78,10 @@ impl CardDesk {
         self.ask(Asked::Lock, Command::Lock, REQUEST_TIMEOUT)
     }
 
+    pub(super) fn forget(&mut self, sleep: bool) -> Effect {
+        self.ask(Asked::Forget { sleep }, Command::Forget, REQUEST_TIMEOUT)
+    }
+
     pub(super) fn refresh(&mut self) -> Effect {
         self.ask(Asked::Refresh, Command::Refresh, REQUEST_TIMEOUT)
     }
@@ -62,7 +90,7 @@ impl CardDesk {
     pub(super) fn forget_requests(&mut self) {
         self.asked.retain(|_, asked| match asked {
             Asked::Dh { .. } => false,
-            Asked::Verify { .. } | Asked::Lock | Asked::Refresh => true,
+            Asked::Verify { .. } | Asked::Lock | Asked::Forget { .. } | Asked::Refresh => true,
         });
     }
 
@@ -93,6 +121,7 @@ impl Engine {
             Event::ServiceLost { .. } => self.cards.service = false,
             Event::Inserted { reader, card } => {
                 self.cards.unusable.remove(&reader);
+                self.cards.prompt_reason = PromptReason::Needed;
                 let told = sup::Event::CardInserted {
                     serial: card.serial.clone(),
                     tries_left: card.tries_left,
@@ -107,7 +136,7 @@ impl Engine {
             }
             Event::Unusable { reader, reason } => self.unusable(reader, &reason, now, effects),
             Event::Removed { reader } => self.removed(&reader, now, effects),
-            Event::Locked { .. } => self.step(sup::Event::CardLocked, now, effects),
+            Event::Locked { .. } => self.card_locked(now, effects),
             Event::Verified { op, result } => {
                 if let Some(Asked::Verify { op }) = self.cards.asked.remove(&op) {
                     self.verified(op, result, now, effects);
@@ -118,7 +147,12 @@ impl Engine {
                     self.computed(id, result, now, effects);
                 }
             }
-            Event::Forgotten { op } | Event::Relocked { op, .. } => drop(self.cards.asked.remove(&op)),
+            Event::Relocked { op, .. } => drop(self.cards.asked.remove(&op)),
+            Event::Forgotten { op } => {
+                let asked = self.cards.asked.remove(&op);
+                let sleep = matches!(asked, Some(Asked::Forget { sleep: true }));
+                effects.extend(sleep.then_some(Effect::ReadyToSleep));
+            }
             Event::Refreshed { op, result } => {
                 self.cards.asked.remove(&op);
                 // Failures come as events of their own.
@@ -131,7 +165,7 @@ impl Engine {
                         effects,
                     );
                     if !card.ready {
-                        self.step(sup::Event::CardLocked, now, effects);
+                        self.card_locked(now, effects);
                     }
                 }
             }
@@ -145,7 +179,7 @@ impl Engine {
         now: sup::Time,
         effects: &mut Vec<Effect>,
     ) {
-        let fault = fault(reason);
+        let fault = words::fault(reason);
         let served = self.serves(&reader);
         if served {
             self.cards.inserted = None;
@@ -191,29 +225,12 @@ impl Engine {
             Err(Error::WrongPin { left }) => PinCheck::Wrong { tries_left: *left },
             Err(Error::Blocked) => PinCheck::Blocked,
             Err(Error::OneTryLeft) => PinCheck::Withheld,
-            Err(
-                Error::Gone
-                | Error::Locked
-                | Error::PinLength { .. }
-                | Error::OtherCard { .. }
-                | Error::FactoryPin
-                | Error::Declined
-                | Error::NoPinPad
-                | Error::NotEnrolled
-                | Error::OtherKey
-                | Error::NoApplet(_)
-                | Error::NoKey
-                | Error::Unsupported
-                | Error::HashedPin
-                | Error::NoMemory
-                | Error::Refused { .. }
-                | Error::Nonsense { .. }
-                | Error::ZeroSecret
-                | Error::Mute
-                | Error::Timeout
-                | Error::Busy
-                | Error::Service(_),
-            ) => PinCheck::Failed,
+            Err(Error::Declined) => PinCheck::Declined,
+            Err(_) => PinCheck::Failed,
+        };
+        self.cards.prompt_reason = match check {
+            PinCheck::Accepted | PinCheck::Blocked | PinCheck::Declined => PromptReason::Needed,
+            PinCheck::Wrong { .. } | PinCheck::Withheld | PinCheck::Failed => PromptReason::Again,
         };
         self.answer_unlock(&result, effects);
         self.step(sup::Event::PinChecked { op, check }, now, effects);
@@ -235,31 +252,29 @@ impl Engine {
         };
         effects.push(Effect::Tunnel(TunnelOrder::Dh { id, result }));
         if locked {
-            self.step(sup::Event::CardLocked, now, effects);
+            self.card_locked(now, effects);
         }
     }
-}
 
-/// What a card's error means to its user.
-pub(super) fn fault(error: &Error) -> CardFault {
-    match error {
-        Error::OtherCard { .. } | Error::OtherKey => CardFault::OtherCard,
-        Error::NotEnrolled => CardFault::NotEnrolled,
-        Error::NoApplet(_) | Error::NoKey => CardFault::NoKey,
-        Error::Unsupported | Error::HashedPin => CardFault::Unsupported,
-        Error::Refused { .. }
-        | Error::Nonsense { .. }
-        | Error::ZeroSecret
-        | Error::Locked
-        | Error::WrongPin { .. }
-        | Error::OneTryLeft
-        | Error::Blocked
-        | Error::FactoryPin
-        | Error::Declined
-        | Error::NoPinPad
-        | Error::NoMemory
-        | Error::PinLength { .. } => CardFault::Nonsense,
-        Error::Gone | Error::Mute | Error::Timeout | Error::Service(_) => CardFault::Silent,
-        Error::Busy => CardFault::InUse,
+    fn card_locked(&mut self, now: sup::Time, effects: &mut Vec<Effect>) {
+        if let sup::Key::Unlocked(_) = self.state.key {
+            self.cards.prompt_reason = PromptReason::CardReset;
+        }
+        self.step(sup::Event::CardLocked, now, effects);
+    }
+
+    /// What the user is asked; None if the card has just left.
+    pub(super) fn prompt(&self, op: sup::Op) -> Option<Prompt> {
+        let card = self.state.key.card()?;
+        let inserted = self.cards.inserted.as_ref()?;
+        Some(Prompt {
+            id: PromptId(op.number()),
+            serial: card.serial.clone(),
+            reader: inserted.reader.clone(),
+            tries_left: Some(card.tries_left).filter(|left| *left <= WORTH_TELLING),
+            last_try: card.tries_left == 1,
+            pin_pad: inserted.card.pin_pad,
+            reason: self.cards.prompt_reason,
+        })
     }
 }

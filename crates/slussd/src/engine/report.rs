@@ -6,8 +6,8 @@ use sluss_ipc as ipc;
 use sluss_policy::Policy;
 use sluss_supervisor as sup;
 
-use super::Engine;
 use super::cards::Inserted;
+use super::{Engine, words};
 
 /// Initiations without an answer after which a gateway counts as silent although a session still carries.
 const SILENT_ATTEMPTS: u32 = 3;
@@ -74,16 +74,11 @@ impl Engine {
             .map(|Inserted { reader, card, .. }| ipc::Reader {
                 name: reader.clone(),
                 card: ipc::ReaderCard::Usable {
-                    kind: match card.kind {
-                        sluss_card::CardKind::OpenPgp => ipc::CardKind::OpenPgp,
-                        sluss_card::CardKind::Piv => ipc::CardKind::Piv,
-                        sluss_card::CardKind::Pkcs11 => ipc::CardKind::Pkcs11,
-                    },
+                    kind: words::kind(card.kind),
                     serial: card.serial.clone(),
-                    mode: ipc::KeyMode::Held,
-                    algorithm: ipc::Algorithm::X25519,
-                    subject: None,
-                    pin_pad: false,
+                    mode: words::mode(card.mode),
+                    algorithm: words::algorithm(card.algorithm),
+                    subject: card.subject.clone(),
                     public_key: BASE64.encode(card.public_key),
                     tries_left: Some(
                         self.state
@@ -91,6 +86,7 @@ impl Engine {
                             .card()
                             .map_or(card.tries_left, |card| card.tries_left),
                     ),
+                    pin_pad: card.pin_pad,
                 },
             });
         let unusable = self
@@ -100,7 +96,7 @@ impl Engine {
             .map(|(reader, fault)| ipc::Reader {
                 name: reader.clone(),
                 card: ipc::ReaderCard::Unusable {
-                    fault: card_fault(*fault),
+                    fault: words::card_fault(*fault),
                 },
             });
         ipc::CardReport {
@@ -142,7 +138,7 @@ impl Engine {
             sup::Key::Absent if !self.cards.service => ipc::Key::NoService,
             sup::Key::Absent | sup::Key::Away { .. } => ipc::Key::Absent,
             sup::Key::Unusable(fault) => ipc::Key::Unusable {
-                fault: card_fault(*fault),
+                fault: words::card_fault(*fault),
             },
             sup::Key::Locked(_) => ipc::Key::Locked,
             sup::Key::AwaitingPin { .. } => ipc::Key::AwaitingPin,
@@ -175,13 +171,13 @@ impl Engine {
 
     fn card(&self) -> Option<ipc::Card> {
         let card = self.state.key.card()?;
-        let reader = &self.cards.inserted.as_ref()?.reader;
+        let inserted = self.cards.inserted.as_ref()?;
         Some(ipc::Card {
-            reader: reader.clone(),
+            reader: inserted.reader.clone(),
             serial: card.serial.clone(),
-            kind: ipc::CardKind::OpenPgp,
-            mode: ipc::KeyMode::Held,
-            algorithm: ipc::Algorithm::X25519,
+            kind: words::kind(inserted.card.kind),
+            mode: words::mode(inserted.card.mode),
+            algorithm: words::algorithm(inserted.card.algorithm),
             tries_left: Some(card.tries_left),
         })
     }
@@ -360,34 +356,6 @@ fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
     }
 }
 
-pub(super) fn card_fault(fault: sup::CardFault) -> ipc::CardFault {
-    match fault {
-        sup::CardFault::OtherCard => ipc::CardFault::OtherCard,
-        sup::CardFault::NoKey => ipc::CardFault::NoKey,
-        sup::CardFault::Unsupported => ipc::CardFault::Unsupported,
-        sup::CardFault::Nonsense => ipc::CardFault::Nonsense,
-        sup::CardFault::Silent => ipc::CardFault::Silent,
-        sup::CardFault::InUse => ipc::CardFault::InUse,
-        sup::CardFault::NotEnrolled => ipc::CardFault::NotEnrolled,
-        sup::CardFault::Certificate(fault) => certificate_fault(fault),
-    }
-}
-
-fn certificate_fault(fault: sup::CertificateFault) -> ipc::CardFault {
-    match fault {
-        sup::CertificateFault::Missing => ipc::CardFault::NoCertificate,
-        sup::CertificateFault::Several => ipc::CardFault::SeveralCertificates,
-        sup::CertificateFault::Unreadable => ipc::CardFault::CertificateUnreadable,
-        sup::CertificateFault::Expired => ipc::CardFault::CertificateExpired,
-        sup::CertificateFault::NotYetValid => ipc::CardFault::CertificateNotYetValid,
-        sup::CertificateFault::Revoked => ipc::CardFault::CertificateRevoked,
-        sup::CertificateFault::RevocationUnknown => ipc::CardFault::RevocationUnknown,
-        sup::CertificateFault::Untrusted => ipc::CardFault::CertificateUntrusted,
-        sup::CertificateFault::WrongUsage => ipc::CardFault::CertificateWrongUsage,
-        sup::CertificateFault::WrongSubject => ipc::CardFault::CertificateWrongSubject,
-    }
-}
-
 fn outcome(outcome: sup::Outcome) -> ipc::Outcome {
     match outcome {
         sup::Outcome::Proved => ipc::Outcome::Proved,
@@ -415,6 +383,6 @@ fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -183,19 +183,28 @@ async fn sleep_is_told_also_where_nobody_waits_for_us() {
 }
 
 #[tokio::test]
-async fn the_user_at_the_keyboard_is_known_and_their_leaving_told() {
+async fn the_user_at_the_keyboard_is_known_and_each_change_told() {
     let mut stage = Stage::set(FakeManager::default(), ANNA).await;
     assert_eq!(stage.active.uid(), Some(1001));
     stage.switch_to(BO).await;
-    assert!(matches!(stage.event().await, SessionEvent::UserLeft));
+    assert!(matches!(
+        stage.event().await,
+        SessionEvent::UserChanged { left: true }
+    ));
     assert_eq!(stage.active.uid(), Some(1002));
     stage.switch_to("/").await;
-    assert!(matches!(stage.event().await, SessionEvent::UserLeft));
+    assert!(matches!(
+        stage.event().await,
+        SessionEvent::UserChanged { left: true }
+    ));
     assert_eq!(stage.active.uid(), None);
     // Nobody leaves when somebody comes.
     stage.switch_to(ANNA).await;
-    stage.until(|| stage.active.uid() == Some(1001)).await;
-    assert!(stage.events.try_recv().is_err());
+    assert!(matches!(
+        stage.event().await,
+        SessionEvent::UserChanged { left: false }
+    ));
+    assert_eq!(stage.active.uid(), Some(1001));
 }
 
 #[tokio::test]
