@@ -98,14 +98,17 @@ impl Stage {
             let (ours, active) = (ours.clone(), active.clone());
             async move { follow(&ours, &sender, &active).await }
         });
-        let stage = Stage {
+        let mut stage = Stage {
             ours,
             theirs,
             events,
             active,
         };
         if active_session != "/" {
-            stage.until(|| stage.active.uid().is_some()).await;
+            assert!(matches!(
+                stage.event().await,
+                SessionEvent::UserChanged { left: false }
+            ));
         }
         stage
     }
