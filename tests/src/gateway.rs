@@ -22,8 +22,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it for a laptop with this public key.
-    pub fn start(world: &World, laptop: [u8; 32]) -> Result<Gateway> {
+    /// Starts it for a laptop with this public key, and a preshared key if they have one.
+    pub fn start(
+        world: &World,
+        laptop: [u8; 32],
+        preshared_key: Option<[u8; 32]>,
+    ) -> Result<Gateway> {
         // Any key will do, as long as runs can be compared.
         let private_key = StaticSecret::from([0x5a; 32]);
         let public_key = PublicKey::from(&private_key).to_bytes();
@@ -48,8 +52,11 @@ impl Gateway {
             Duration::from_secs(5),
             || Ok(std::fs::exists(&socket)?.then_some(())),
         )?;
+        let preshared_key = preshared_key.map_or_else(String::new, |key| {
+            format!("PresharedKey = {}\n", STANDARD.encode(key))
+        });
         let configuration = format!(
-            "[Interface]\nPrivateKey = {}\nListenPort = {}\n[Peer]\nPublicKey = {}\nAllowedIPs = {TUNNEL}, {TUNNEL_V6}\n",
+            "[Interface]\nPrivateKey = {}\nListenPort = {}\n[Peer]\nPublicKey = {}\nAllowedIPs = {TUNNEL}, {TUNNEL_V6}\n{preshared_key}",
             STANDARD.encode(private_key.as_bytes()),
             GATEWAY.port(),
             STANDARD.encode(laptop),

@@ -12,11 +12,11 @@ use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use sluss_policy::DeviceBinding;
 
 use crate::artifacts;
 use crate::moment;
 use crate::netns::{Netns, Process};
-use crate::world::{TUNNEL, TUNNEL_V6};
 
 /// What IT writes into the policy, as far as the lab varies it.
 pub struct Policy {
@@ -24,6 +24,8 @@ pub struct Policy {
     pub gateway_key: [u8; 32],
     pub beacon: SocketAddr,
     pub beacon_pin: String,
+    /// Further sections.
+    pub more: String,
 }
 
 impl Policy {
@@ -32,11 +34,12 @@ impl Policy {
             "schema = 1\n\
              [gateway]\nname = \"vpn.example.se\"\nendpoints = [\"{}\"]\npublic_key = \"{}\"\n\
              [internal]\nprefixes = [\"10.20.0.0/16\", \"fd20::/48\"]\n\
-             [[beacon]]\nname = \"city hall\"\naddress = \"{}\"\npins = [\"{}\"]\n",
+             [[beacon]]\nname = \"city hall\"\naddress = \"{}\"\npins = [\"{}\"]\n{}",
             self.endpoint,
             STANDARD.encode(self.gateway_key),
             self.beacon,
             self.beacon_pin,
+            self.more,
         )
     }
 }
@@ -47,33 +50,34 @@ pub struct Laptop {
     directory: PathBuf,
     /// What systemd would set: the card service's socket, the bus, the lab's clock.
     environment: Vec<(&'static str, OsString)>,
+    arguments: Vec<&'static str>,
     daemon: Option<Process>,
 }
 
 impl Laptop {
-    /// Writes the files of a laptop that is enrolled with this card.
+    /// Writes the files of a laptop that is enrolled so.
     pub fn enrolled(
         netns: Netns,
         directory: &Path,
         policy: &Policy,
-        card_serial: &str,
-        card_key: [u8; 32],
+        binding: &DeviceBinding,
     ) -> Result<Laptop> {
         let state = directory.join("state");
         std::fs::create_dir_all(&state)?;
         std::fs::write(directory.join("policy.toml"), policy.text())?;
-        let binding = format!(
-            "schema = 1\naddresses = [\"{TUNNEL}/32\", \"{TUNNEL_V6}/128\"]\n\
-             [card]\nserial = \"{card_serial}\"\npublic_key = \"{}\"\n",
-            STANDARD.encode(card_key)
-        );
-        std::fs::write(state.join("device.toml"), binding)?;
+        std::fs::write(state.join("device.toml"), &*binding.to_toml())?;
         Ok(Laptop {
             netns,
             directory: directory.to_owned(),
             environment: Vec::new(),
+            arguments: Vec::new(),
             daemon: None,
         })
+    }
+
+    /// More of the daemon's command line, from its next start on.
+    pub fn arguments(&mut self, arguments: impl IntoIterator<Item = &'static str>) {
+        self.arguments.extend(arguments);
     }
 
     /// An environment variable for the daemon's next start.
@@ -93,6 +97,7 @@ impl Laptop {
             .arg(self.socket())
             .arg("--log")
             .arg(std::env::var("SLUSS_LAB_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())

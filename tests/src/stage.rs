@@ -1,10 +1,15 @@
 //! Everything at once: the world, its servers, the card, the laptop with the shipped binaries, and judges around them.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+use sluss_policy::DeviceBinding;
 
 use crate::boot_clock::BootClock;
 use crate::capture::{Capture, Packet};
@@ -14,18 +19,19 @@ use crate::logind::Logind;
 use crate::moment;
 use crate::rig::{Rig, VirtualCard};
 use crate::servers::{self, Beacon, Stream};
+use crate::service_card::ServiceCard;
 use crate::world::{BEACON, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World, is_internal};
 
 /// More than anything that should happen takes, even on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A laptop in the lab, unplugged, its daemon running, its card out.
-pub struct Stage {
+/// A laptop in the lab, unplugged, its daemon running, its card out. Unless told otherwise it is an OpenPGP card that holds the key.
+pub struct Stage<C = VirtualCard> {
     pub world: World,
     /// Readers, and pcscd behind them.
     pub rig: Rig,
     /// The service card, with a key that the lab knows.
-    pub card: VirtualCard,
+    pub card: C,
     pub laptop: Laptop,
     pub monitor: Monitor,
     pub logind: Logind,
@@ -41,12 +47,28 @@ pub struct Stage {
 }
 
 /// How the daemon is started.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Boot {
     /// With a boot clock that the lab can make jump.
     LabClock,
+    #[default]
     /// As shipped, nothing preloaded: for measurements of the process itself.
     Plain,
+}
+
+/// What differs from stage to stage.
+#[derive(Default)]
+pub struct Setup {
+    pub boot: Boot,
+    /// Further lines of the policy's section `[card]`.
+    pub card_policy: String,
+    /// Further sections of the policy.
+    pub policy: String,
+    pub preshared_key: Option<[u8; 32]>,
+    /// More in the daemon's environment.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// More on the daemon's command line.
+    pub arguments: Vec<&'static str>,
 }
 
 impl Stage {
@@ -56,13 +78,28 @@ impl Stage {
 
     /// As [`Stage::set`], with more in the daemon's environment.
     pub fn set_with(boot: Boot, environment: &[(&'static str, &str)]) -> Result<Stage> {
+        let set_up = Setup {
+            boot,
+            environment: environment
+                .iter()
+                .map(|(name, value)| (*name, value.into()))
+                .collect(),
+            ..Setup::default()
+        };
+        Stage::set_up(set_up, |rig, _| rig.card(0))
+    }
+}
+
+impl<C: ServiceCard> Stage<C> {
+    /// A stage for a laptop that is enrolled with the card that `make` makes, with its files in the directory that it is given.
+    pub fn set_up(setup: Setup, make: impl FnOnce(&Rig, &Path) -> Result<C>) -> Result<Stage<C>> {
         let directory = Path::new("/run/lab");
         std::fs::create_dir_all(directory)?;
         let world = World::new()?;
         let rig = Rig::start(world.laptop.clone(), directory)?;
-        let card = rig.card(0)?;
-        let identity = card.identity();
-        let gateway = Gateway::start(&world, identity.public_key)?;
+        let card = make(&rig, directory)?;
+        let binding = card.binding();
+        let gateway = Gateway::start(&world, *binding.public_key.as_bytes(), setup.preshared_key)?;
         let beacon = Beacon::start(&world.servers)?;
         servers::start(&world)?;
         let logind = Logind::start(&world.laptop, directory)?;
@@ -72,20 +109,27 @@ impl Stage {
             gateway_key: gateway.public_key(),
             beacon: BEACON,
             beacon_pin: beacon.pin().to_owned(),
+            more: format!(
+                "[card]\n{}{}{}",
+                card.policy(),
+                setup.card_policy,
+                setup.policy
+            ),
         };
-        let mut laptop = Laptop::enrolled(
-            world.laptop.clone(),
-            directory,
-            &policy,
-            &identity.serial,
-            identity.public_key,
-        )?;
+        let preshared_key = setup.preshared_key.map(|key| STANDARD.encode(key).parse());
+        let binding = DeviceBinding {
+            addresses: vec![host(TUNNEL), host(TUNNEL_V6)],
+            card: binding,
+            preshared_key: preshared_key.transpose()?,
+        };
+        let mut laptop = Laptop::enrolled(world.laptop.clone(), directory, &policy, &binding)?;
         laptop.environment("PCSCLITE_CSOCK_NAME", rig.pcsc_socket());
         laptop.environment("DBUS_SYSTEM_BUS_ADDRESS", logind.address());
-        for (name, value) in environment {
+        for (name, value) in card.environment().into_iter().chain(setup.environment) {
             laptop.environment(name, value);
         }
-        if boot == Boot::LabClock {
+        laptop.arguments(setup.arguments);
+        if setup.boot == Boot::LabClock {
             for (name, value) in clock.environment()? {
                 laptop.environment(name, value);
             }
@@ -213,13 +257,18 @@ impl Stage {
     pub fn unlock(&self, inserted: Duration) -> Result<()> {
         self.monitor
             .until("key", &["locked", "awaiting-pin"], inserted, PATIENCE)?;
-        self.laptop.unlock(&self.card.identity().pin)
+        self.laptop.unlock(self.card.pin())
     }
 }
 
 /// Transport data on its way from the laptop to the gateway.
 fn from_laptop(packet: &Packet) -> bool {
     packet.is_transport_data(GATEWAY.port()) && packet.ports.1 == GATEWAY.port()
+}
+
+/// One address, alone.
+fn host(address: IpAddr) -> IpNet {
+    address.into()
 }
 
 fn clear_sides(world: &World) -> Result<Vec<Capture>> {
