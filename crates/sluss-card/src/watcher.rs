@@ -21,20 +21,35 @@ struct Unheard;
 
 /// Runs until `report` returns false.
 pub(crate) fn watch(mut report: impl FnMut(Input) -> bool) {
-    let Err(Unheard) = seek(&mut |input| if report(input) { Ok(()) } else { Err(Unheard) });
+    let mut report = |input| if report(input) { Ok(()) } else { Err(Unheard) };
+    let Err(Unheard) = seek(PcscReaders::connect, std::thread::sleep, &mut report);
+}
+
+/// What the watcher needs of the host's smart card service, as long as that lives.
+trait Readers {
+    /// All readers there are.
+    fn list(&mut self) -> Result<Vec<CString>, pcsc::Error>;
+
+    /// Sleeps until something about these readers changes, or one comes; gives what has changed since the call before. The
+    /// first time that it hears of a reader it tells at once.
+    fn wait(&mut self, names: Vec<CString>) -> Result<Vec<(String, Seen)>, pcsc::Error>;
 }
 
 /// Looks for the service whenever it is not there.
-fn seek(report: &mut impl FnMut(Input) -> Result<(), Unheard>) -> Result<Infallible, Unheard> {
+fn seek<R: Readers>(
+    connect: impl Fn() -> Result<R, pcsc::Error>,
+    mut sleep: impl FnMut(Duration),
+    report: &mut impl FnMut(Input) -> Result<(), Unheard>,
+) -> Result<Infallible, Unheard> {
     let mut lost = false;
     let mut pause = FIRST_PAUSE;
     loop {
         let begun = Instant::now();
-        let reason = match Context::establish(Scope::System) {
-            Ok(context) => {
+        let reason = match connect() {
+            Ok(readers) => {
                 report(Input::ServiceFound)?;
                 lost = false;
-                watch_readers(&context, report)?
+                watch_readers(readers, report)?
             }
             Err(reason) => reason,
         };
@@ -46,20 +61,19 @@ fn seek(report: &mut impl FnMut(Input) -> Result<(), Unheard>) -> Result<Infalli
         if begun.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
-        std::thread::sleep(pause);
+        sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// Reports until the service fails, and gives what it said then.
 fn watch_readers(
-    context: &Context,
+    mut readers: impl Readers,
     report: &mut impl FnMut(Input) -> Result<(), Unheard>,
 ) -> Result<pcsc::Error, Unheard> {
-    let mut states = vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)];
     let mut roster = Roster::default();
     loop {
-        let names = match context.list_readers_owned().or_else(none_is_empty) {
+        let names = match readers.list() {
             Ok(names) => names,
             Err(reason) => return Ok(reason),
         };
@@ -67,6 +81,48 @@ fn watch_readers(
         {
             report(input)?;
         }
+        // with a new reader in the list this returns at once, so that we sleep only on a list that is complete
+        let changes = match readers.wait(names) {
+            Ok(changes) => changes,
+            Err(pcsc::Error::Timeout | pcsc::Error::Cancelled | pcsc::Error::UnknownReader) => {
+                continue;
+            }
+            Err(reason) => return Ok(reason),
+        };
+        for (reader, seen) in changes {
+            for input in roster.update(&reader, seen) {
+                report(input)?;
+            }
+        }
+    }
+}
+
+/// The host's own.
+struct PcscReaders {
+    context: Context,
+    states: Vec<ReaderState>,
+}
+
+impl PcscReaders {
+    fn connect() -> Result<Self, pcsc::Error> {
+        Ok(Self {
+            context: Context::establish(Scope::System)?,
+            states: vec![ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE)],
+        })
+    }
+}
+
+impl Readers for PcscReaders {
+    fn list(&mut self) -> Result<Vec<CString>, pcsc::Error> {
+        match self.context.list_readers_owned() {
+            // Windows calls it an error that there is none
+            Err(pcsc::Error::NoReadersAvailable) => Ok(Vec::new()),
+            listed => listed,
+        }
+    }
+
+    fn wait(&mut self, names: Vec<CString>) -> Result<Vec<(String, Seen)>, pcsc::Error> {
+        let states = &mut self.states;
         states.retain(|state| {
             state.name() == PNP_NOTIFICATION() || names.iter().any(|name| **name == *state.name())
         });
@@ -75,34 +131,19 @@ fn watch_readers(
                 states.push(ReaderState::new(name, State::UNAWARE));
             }
         }
-        // with a new reader in the list this returns at once, so that we sleep only on a list that is complete
-        match context.get_status_change(None, &mut states) {
-            Ok(()) => {}
-            Err(pcsc::Error::Timeout | pcsc::Error::Cancelled | pcsc::Error::UnknownReader) => {
-                continue;
-            }
-            Err(reason) => return Ok(reason),
-        }
-        for state in &mut states {
+        self.context.get_status_change(None, states)?;
+        let mut changes = Vec::new();
+        for state in states {
             if state.name() != PNP_NOTIFICATION() && state.event_state().contains(State::CHANGED) {
                 let seen = Seen {
                     present: state.event_state().contains(State::PRESENT),
                     count: state.event_count(),
                 };
-                for input in roster.update(&state.name().to_string_lossy(), seen) {
-                    report(input)?;
-                }
+                changes.push((state.name().to_string_lossy().into_owned(), seen));
             }
             state.sync_current_state();
         }
-    }
-}
-
-/// Windows calls it an error that there is no reader.
-fn none_is_empty(error: pcsc::Error) -> Result<Vec<CString>, pcsc::Error> {
-    match error {
-        pcsc::Error::NoReadersAvailable => Ok(Vec::new()),
-        other => Err(other),
+        Ok(changes)
     }
 }
 
@@ -142,119 +183,4 @@ impl Roster {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(inputs: Vec<Input>) -> Vec<String> {
-        let line = |input| match input {
-            Input::CardPresent { reader } => format!("{reader} in"),
-            Input::CardAbsent { reader } => format!("{reader} out"),
-            _ => panic!("a roster tells of cards only"),
-        };
-        inputs.into_iter().map(line).collect()
-    }
-
-    #[test]
-    fn a_pull_between_two_looks_is_not_missed() {
-        let mut roster = Roster::default();
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: false,
-                    count: 0
-                }
-            )),
-            [""; 0]
-        );
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: true,
-                    count: 1
-                }
-            )),
-            ["a in"]
-        );
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: true,
-                    count: 3
-                }
-            )),
-            ["a out", "a in"]
-        );
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: false,
-                    count: 4
-                }
-            )),
-            ["a out"]
-        );
-    }
-
-    #[test]
-    fn other_changes_of_a_reader_are_no_pull() {
-        let mut roster = Roster::default();
-        roster.update(
-            "a",
-            Seen {
-                present: true,
-                count: 1,
-            },
-        );
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: true,
-                    count: 1
-                }
-            )),
-            ["a in"]
-        );
-    }
-
-    #[test]
-    fn a_reader_that_is_unplugged_takes_its_card_along() {
-        let mut roster = Roster::default();
-        roster.update(
-            "a",
-            Seen {
-                present: true,
-                count: 1,
-            },
-        );
-        roster.update(
-            "b",
-            Seen {
-                present: true,
-                count: 1,
-            },
-        );
-        roster.update(
-            "c",
-            Seen {
-                present: false,
-                count: 0,
-            },
-        );
-        assert_eq!(told(roster.keep(|reader| reader == "b")), ["a out"]);
-        assert_eq!(
-            told(roster.update(
-                "a",
-                Seen {
-                    present: true,
-                    count: 1
-                }
-            )),
-            ["a in"]
-        );
-    }
-}
+mod tests;

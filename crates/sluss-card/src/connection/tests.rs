@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 /// Answers exactly these calls in this order: a control code (0: transmit), what is sent, and what comes back.
-struct Script(RefCell<VecDeque<(u32, Vec<u8>, Result<Vec<u8>, pcsc::Error>)>>);
+struct Script(RefCell<VecDeque<Expected>>);
+
+type Expected = (u32, Vec<u8>, Result<Vec<u8>, pcsc::Error>);
 
 type Call<'a> = (u32, &'a str, Result<&'a str, pcsc::Error>);
 
