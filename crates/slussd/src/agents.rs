@@ -41,6 +41,13 @@ impl Agents {
         }
     }
 
+    /// Whatever is asked is no longer of interest.
+    pub(crate) fn withdraw_all(&mut self) {
+        if let Some(prompt) = self.open.take() {
+            self.close(prompt.id);
+        }
+    }
+
     /// Another user is at the screen: who was asked before is not any more.
     pub(crate) fn change_user(&mut self, user: Option<u32>) {
         if let Some(prompt) = &self.open {

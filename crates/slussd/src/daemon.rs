@@ -35,6 +35,7 @@ use crate::vault::HostVault;
 const CALLS: usize = 16;
 
 /// What the daemon is started with.
+#[derive(Clone)]
 pub struct Settings {
     pub policy: Policy,
     /// Where the policy came from, for people.
@@ -57,9 +58,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let active = logind::watch(session_events);
     let (calls, mut called) = mpsc::channel(CALLS);
     listen(&settings, active.clone(), calls)?;
-    let (inputs, mut happened) = mpsc::unbounded_channel();
     let (enrolments, mut enrolled) = mpsc::unbounded_channel();
-    let mut daemon = Daemon::new(settings, active, inputs, enrolments)?;
+    let mut daemon = Daemon::new(settings, active, enrolments)?;
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!("ready");
@@ -73,7 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         )?;
         let input = select! {
             biased;
-            Some(input) = happened.recv() => input,
+            Some(input) = daemon.happened.recv() => input,
             changed = links.changed() => Input::LinksChanged(changed.context("network links cannot be watched")?),
             Some(event) = sessions.recv() => match daemon.session(event) {
                 Some(input) => input,
@@ -81,7 +81,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             },
             rang = alarm.rang() => { rang?; Input::Tick }
             Some(incoming) = called.recv() => daemon.admit(incoming),
-            Some(enrolment) = enrolled.recv() => { daemon.enrolled(enrolment)?; continue }
+            Some(enrolment) = enrolled.recv() => { daemon.enrolled(enrolment).await?; continue }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
@@ -114,6 +114,7 @@ struct Daemon {
     engine: Engine,
     settings: Settings,
     inputs: mpsc::UnboundedSender<Input>,
+    happened: mpsc::UnboundedReceiver<Input>,
     cards: Cards,
     tunnel: Option<Running>,
     host: mpsc::UnboundedSender<(Op, HostConfig)>,
@@ -151,9 +152,9 @@ impl Daemon {
     fn new(
         settings: Settings,
         active: ActiveUser,
-        inputs: mpsc::UnboundedSender<Input>,
         enrolments: mpsc::UnboundedSender<Enrolment>,
     ) -> anyhow::Result<Self> {
+        let (inputs, happened) = mpsc::unbounded_channel();
         let (host, host_worker) = host_worker::start(Host::open()?, inputs.clone());
         let (reach, reach_worker) = reach_worker::start();
         // A daemon that was killed has left it as it was.
@@ -163,6 +164,7 @@ impl Daemon {
             cards: cards(&settings, &inputs)?,
             settings,
             inputs,
+            happened,
             tunnel: None,
             host,
             host_worker,
@@ -402,30 +404,32 @@ impl Daemon {
         });
     }
 
-    fn enrolled(&mut self, Enrolment { call, outcome }: Enrolment) -> anyhow::Result<()> {
+    async fn enrolled(&mut self, Enrolment { call, outcome }: Enrolment) -> anyhow::Result<()> {
         self.enrolling = false;
+        let answer = self.calls.remove(&call);
         if let Some(binding) = outcome.binding {
-            self.start_over(binding)?;
+            self.start_over(binding).await?;
         }
-        self.answer(call, outcome.response);
+        if let Some(answer) = answer {
+            answer.send(outcome.response);
+        }
         Ok(())
     }
 
-    /// Goes on as if the daemon had just started, with this binding.
-    fn start_over(&mut self, binding: DeviceBinding) -> anyhow::Result<()> {
-        self.settings.binding = Some(binding);
-        if let Some(running) = self.tunnel.take() {
-            running.stop();
-        }
-        if let Some((_, probe)) = self.probe.take() {
-            probe.abort();
-        }
-        let cards = cards(&self.settings, &self.inputs)?;
-        std::mem::replace(&mut self.cards, cards).stop();
-        self.engine = Engine::new(
-            self.settings.policy.clone(),
-            self.settings.policy_files.clone(),
-        );
+    /// Goes on as if it had just started, with this binding. Who was answered half-way is hung up on.
+    async fn start_over(&mut self, binding: DeviceBinding) -> anyhow::Result<()> {
+        let settings = Settings {
+            binding: Some(binding),
+            ..self.settings.clone()
+        };
+        let next = Self::new(settings, self.active.clone(), self.enrolments.clone())?;
+        let mut before = std::mem::replace(self, next);
+        self.last_call = before.last_call;
+        self.links = std::mem::take(&mut before.links);
+        self.monitors = std::mem::take(&mut before.monitors);
+        self.agents = std::mem::take(&mut before.agents);
+        self.agents.withdraw_all();
+        before.close().await;
         self.turn(Input::LinksChanged(self.links.clone()));
         Ok(())
     }
