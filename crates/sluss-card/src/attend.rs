@@ -23,7 +23,7 @@ pub(crate) struct Attendant {
     pin: PinLife,
     after_use: AfterUse,
     allow_factory_pin: bool,
-    certificate: Option<certificate::Rule>,
+    certificate: Option<certificate::Source>,
     keeper: Arc<Keeper>,
 }
 
@@ -176,13 +176,15 @@ impl Attendant {
         certificate: Option<&[u8]>,
         now: Duration,
     ) -> Result<Option<String>, Error> {
-        let Some(rule) = &self.certificate else {
+        let Some(source) = &self.certificate else {
             return Ok(None);
         };
         let certificate = certificate
             .filter(|der| CardKey::from_certificate(der).as_ref() == Some(key))
             .ok_or(Error::Certificate(certificate::Refusal::Missing))?;
-        let checked = rule.check(certificate, &[], now);
+        let checked = source
+            .rule()
+            .and_then(|rule| rule.check(certificate, &[], now));
         Ok(Some(checked.map_err(Error::Certificate)?.subject))
     }
 

@@ -5,6 +5,7 @@
 
 mod subject;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::pem::PemObject;
@@ -38,6 +39,25 @@ pub struct Rule {
     pub extended_key_usage: Vec<Oid>,
     issuers: Vec<Issuer>,
     crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Gives the rule anew for each check, so that a revocation list that has been replaced counts from then on.
+#[derive(Clone)]
+pub struct Source(Arc<dyn Fn() -> Result<Rule, Refusal> + Send + Sync>);
+
+impl Source {
+    /// `read` fails with what is to be said of every certificate then.
+    pub fn new(read: impl Fn() -> Result<Rule, Refusal> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// The rule as it is now.
+    ///
+    /// # Errors
+    /// What is to be said of every certificate now.
+    pub fn rule(&self) -> Result<Rule, Refusal> {
+        (self.0)()
+    }
 }
 
 /// A certificate that may stand above another.

@@ -20,7 +20,7 @@ pub struct Config {
     /// Whether the PIN that every new card has is taken.
     pub allow_factory_pin: bool,
     /// What the certificate beside the card's key must be like; without it nobody looks at it.
-    pub certificate: Option<certificate::Rule>,
+    pub certificate: Option<certificate::Source>,
 }
 
 /// Which card and key to serve.

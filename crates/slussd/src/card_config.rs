@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context;
-use sluss_card::certificate::{KeyUsage, Rule};
+use sluss_card::certificate::{KeyUsage, Refusal, Rule, Source};
 use sluss_card::sealed::SealedKey;
 use sluss_card::{Access, AfterUse, Binding, Config, KeyId, KeyMode, KeySource, PinLife};
 use sluss_platform::files;
 use sluss_policy::{CardRules, CertificateRules, DeviceBinding};
+use tracing::warn;
 
 use crate::pkcs11;
 
@@ -26,7 +27,7 @@ pub(crate) fn config(rules: &CardRules, device: Option<&DeviceBinding>) -> anyho
             sluss_policy::AfterUse::Reset => AfterUse::Reset,
         },
         allow_factory_pin: rules.allow_factory_pin,
-        certificate: certificate(rules)?,
+        certificate: rules.certificate.clone().map(source),
     })
 }
 
@@ -61,9 +62,20 @@ pub(crate) fn binding(device: &DeviceBinding) -> anyhow::Result<Binding> {
     })
 }
 
-/// What the certificate of the card's key must be like.
+/// What the certificate of the card's key must be like, as the files say it now.
 pub(crate) fn certificate(rules: &CardRules) -> anyhow::Result<Option<Rule>> {
     rules.certificate.as_ref().map(rule).transpose()
+}
+
+fn source(rules: CertificateRules) -> Source {
+    Source::new(move || {
+        rule(&rules).map_err(|error| {
+            warn!("no certificate can be checked: {error:#}");
+            Refusal::Untrusted {
+                why: "the policy's files cannot be read",
+            }
+        })
+    })
 }
 
 fn rule(rules: &CertificateRules) -> anyhow::Result<Rule> {
