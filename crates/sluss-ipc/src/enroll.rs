@@ -15,6 +15,16 @@ pub struct Survey {
     pub bound: Option<Bound>,
     /// The cards in all readers; a card with two applications is there twice.
     pub cards: Vec<Candidate>,
+    /// Readers that hold something else.
+    pub others: Vec<OtherCard>,
+}
+
+/// A card that no laptop can be bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OtherCard {
+    /// The reader's name, from the reader.
+    pub reader: String,
+    pub fault: CardFault,
 }
 
 /// The card and key that the laptop is bound to.
@@ -41,6 +51,8 @@ pub struct Candidate {
     pub kind: CardKind,
     /// None if the card does not tell.
     pub tries_left: Option<u8>,
+    /// The reader has a pin pad: the PIN is typed there and nowhere else.
+    pub pin_pad: bool,
     /// The keys that it has or could have, the one to take before others first.
     pub keys: Vec<CandidateKey>,
 }

@@ -84,6 +84,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    #[command(about = help(Help::Enroll))]
+    Enroll(Box<EnrollArgs>),
     #[command(about = help(Help::Agent))]
     Agent {
         #[arg(long, value_name = help(Help::Program), value_hint = ValueHint::CommandName,
@@ -110,6 +112,38 @@ pub(crate) enum PolicyCommand {
               help = help(Help::PolicyFiles))]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(ArgGroup)]
+pub(crate) struct EnrollArgs {
+    #[arg(long, value_name = help(Help::File), value_hint = ValueHint::FilePath, exclusive = true,
+          help = help(Help::EnrollVerify))]
+    pub(crate) verify: Option<PathBuf>,
+    #[arg(long, help = help(Help::EnrollSurvey))]
+    pub(crate) survey: bool,
+    #[arg(long, value_name = help(Help::Address), help = help(Help::EnrollAddress))]
+    pub(crate) address: Vec<String>,
+    #[arg(long, value_name = help(Help::Name), help = help(Help::EnrollName))]
+    pub(crate) name: Option<String>,
+    #[arg(long, value_name = help(Help::Serial), help = help(Help::EnrollCard))]
+    pub(crate) card: Option<String>,
+    #[arg(long, value_name = help(Help::KeyName), help = help(Help::EnrollKey))]
+    pub(crate) key: Option<String>,
+    #[arg(long, help = help(Help::EnrollMake))]
+    pub(crate) make: bool,
+    /// Without a value, the serial number is typed back.
+    #[arg(long, value_name = help(Help::Serial), num_args = 0..=1, require_equals = true,
+          action = clap::ArgAction::Append, help = help(Help::EnrollReplace))]
+    pub(crate) replace: Vec<Option<String>>,
+    #[arg(long, value_name = help(Help::File), value_hint = ValueHint::FilePath,
+          help = help(Help::EnrollPresharedKey))]
+    pub(crate) preshared_key_file: Option<PathBuf>,
+    #[arg(long, help = help(Help::LastTry))]
+    pub(crate) last_try: bool,
+    #[arg(long, value_name = help(Help::File), value_hint = ValueHint::FilePath, help = help(Help::EnrollOut))]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(ArgGroup, Clone, Copy)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use sluss_policy::{Policy, Source};
+use sluss_policy::{Policy, PolicyError, Source};
 
 use crate::{
     exit::Exit,
@@ -40,17 +40,22 @@ pub(crate) fn policy(files: &[PathBuf], text: &dyn Text) -> Result<Exit> {
             Ok(Exit::Done)
         }
         Err(mistakes) => {
-            for mistake in mistakes {
-                let place = format!(
-                    "{}:{}:{}",
-                    plain(&mistake.file),
-                    mistake.line,
-                    mistake.column
-                );
-                eprintln!("{place}: {}", plain(&text.policy_problem(&mistake.problem)));
-            }
+            complain(&mistakes, text);
             Ok(Exit::NotSo)
         }
+    }
+}
+
+/// Says each mistake with its place.
+pub(crate) fn complain(mistakes: &[PolicyError], text: &dyn Text) {
+    for mistake in mistakes {
+        let place = format!(
+            "{}:{}:{}",
+            plain(&mistake.file),
+            mistake.line,
+            mistake.column
+        );
+        eprintln!("{place}: {}", plain(&text.policy_problem(&mistake.problem)));
     }
 }
 

@@ -13,7 +13,7 @@ use sluss_ipc::{Client, Error, Key, Pin, ReaderCard, Refusal, Request, Response,
 use crate::{
     agent,
     args::{Args, Command, Format, PolicyCommand},
-    check,
+    check, enroll,
     exit::{Exit, Refused, StrangeAnswer},
     keyboard::Keyboard,
     paint::Paint,
@@ -64,6 +64,7 @@ pub(crate) fn run(args: Args, text: &'static dyn Text) -> Result<Exit> {
             print(format, &report, || report::card(&report, text))
         }
         Command::Agent { pinentry } => agent::run(socket, pinentry, text),
+        Command::Enroll(args) => enroll::run(socket, *args, text),
         Command::Policy {
             command: PolicyCommand::Show { format },
         } => {
@@ -173,7 +174,7 @@ fn wait(socket: &Path, limit: Duration, is_so: impl Fn(&Status) -> bool) -> Resu
     }
 }
 
-fn unlock(socket: &Path, mut last_try: bool, text: &dyn Text) -> Result<Exit> {
+fn unlock(socket: &Path, last_try: bool, text: &dyn Text) -> Result<Exit> {
     let Response::Card(report) = ask(socket, &Request::Card)? else {
         return strange();
     };
@@ -201,15 +202,7 @@ fn unlock(socket: &Path, mut last_try: bool, text: &dyn Text) -> Result<Exit> {
         })
         .unwrap_or_default();
     let mut keyboard = Keyboard::open()?;
-    if let Some(tries) = tries.filter(|tries| *tries <= report::FEW_TRIES) {
-        eprintln!("{}", text.tries_left(tries));
-        if tries == 1 && !last_try && keyboard.is_terminal() {
-            last_try = text.is_consent(&keyboard.answer(text.ask_last_try())?);
-        }
-        if tries == 1 && !last_try {
-            return Err(Refused(Refusal::LastTry).into());
-        }
-    }
+    let last_try = keyboard.consents(tries, last_try, text)?;
     let pin = if pin_pad {
         eprintln!("{}", text.type_on_reader(reader));
         None
@@ -245,7 +238,7 @@ fn ask(socket: &Path, request: &Request) -> Result<Response> {
     permitted(Client::connect(socket)?.call(request)?)
 }
 
-fn permitted(response: Response) -> Result<Response> {
+pub(crate) fn permitted(response: Response) -> Result<Response> {
     match response {
         Response::Refused(refusal) => Err(Refused(refusal).into()),
         Response::Status(_)
@@ -263,12 +256,16 @@ fn permitted(response: Response) -> Result<Response> {
     }
 }
 
-fn strange<T>() -> Result<T> {
+pub(crate) fn strange<T>() -> Result<T> {
     Err(StrangeAnswer.into())
 }
 
 /// Prints for a program or for a person.
-fn print(format: Format, answer: &impl Serialize, words: impl FnOnce() -> String) -> Result<Exit> {
+pub(crate) fn print(
+    format: Format,
+    answer: &impl Serialize,
+    words: impl FnOnce() -> String,
+) -> Result<Exit> {
     let out = if format.json {
         serde_json::to_string_pretty(answer)? + "\n"
     } else {

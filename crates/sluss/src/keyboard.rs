@@ -10,8 +10,10 @@ use nix::sys::{
     prctl,
     termios::{self, LocalFlags, SetArg, Termios},
 };
-use sluss_ipc::Pin;
+use sluss_ipc::{Pin, Refusal};
 use zeroize::Zeroizing;
+
+use crate::{exit::Refused, report, text::Text};
 
 /// Standard input without the standard library's buffer, which nobody would wipe.
 pub(crate) struct Keyboard {
@@ -57,6 +59,29 @@ impl Keyboard {
             read_line(&mut self.input)?
         };
         Ok(line.and_then(Pin::new))
+    }
+
+    /// Whether the last try may be spent, which a person is asked if it comes to that.
+    ///
+    /// # Errors
+    /// [`Refusal::LastTry`] if it may not.
+    pub(crate) fn consents(
+        &mut self,
+        tries: Option<u8>,
+        last_try: bool,
+        text: &dyn Text,
+    ) -> anyhow::Result<bool> {
+        let Some(tries) = tries.filter(|tries| *tries <= report::FEW_TRIES) else {
+            return Ok(last_try);
+        };
+        eprintln!("{}", text.tries_left(tries));
+        if tries != 1 || last_try {
+            return Ok(last_try);
+        }
+        if self.is_terminal && text.is_consent(&self.answer(text.ask_last_try())?) {
+            return Ok(true);
+        }
+        Err(Refused(Refusal::LastTry).into())
     }
 }
 

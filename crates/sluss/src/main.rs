@@ -4,6 +4,7 @@ mod agent;
 mod args;
 mod check;
 mod commands;
+mod enroll;
 mod exit;
 mod keyboard;
 mod paint;

@@ -49,6 +49,25 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::LastTry => "Spend the last try if need be; a wrong PIN then blocks the card",
         Help::Lock => "Shut the tunnel, wipe the keys, lock the card",
         Help::Card => "Readers, card, key, and PIN tries left",
+        Help::Enroll => {
+            "Bind this laptop to a card, and write the request for the gateway; by root"
+        }
+        Help::EnrollVerify => "Check a request, and print the section for the gateway",
+        Help::EnrollSurvey => "Only look at the cards and their keys",
+        Help::EnrollAddress => "Ours in the tunnel, such as 10.20.255.7/32; may be given again",
+        Help::EnrollName => "What people call this laptop; otherwise its host name",
+        Help::EnrollCard => "The card to take",
+        Help::EnrollKey => "The key to take, such as openpgp:dec",
+        Help::EnrollMake => "Make a new key on the card; needs its administrator's PIN or key",
+        Help::EnrollReplace => {
+            "A key or binding may be lost; the serial number is typed back, or given here"
+        }
+        Help::EnrollPresharedKey => "A WireGuard preshared key, as `wg genpsk` prints it",
+        Help::EnrollOut => "Where the request is saved; otherwise in the current directory",
+        Help::Address => "ADDRESS",
+        Help::Name => "NAME",
+        Help::Serial => "SERIAL",
+        Help::KeyName => "KEY",
         Help::Agent => "Ask for the PIN when it is needed, and notify; runs in your session",
         Help::Pinentry => "The program that asks for the PIN",
         Help::Json => "For programs: JSON with a published schema",

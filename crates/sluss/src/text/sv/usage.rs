@@ -51,6 +51,27 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::LastTry => "Använd vid behov det sista försöket; fel PIN-kod spärrar då kortet",
         Help::Lock => "Stäng tunneln, radera nycklarna, lås kortet",
         Help::Card => "Läsare, kort, nyckel och kvarvarande PIN-försök",
+        Help::Enroll => "Bind datorn till ett kort, och skriv ansökan till gatewayen; görs av root",
+        Help::EnrollVerify => "Pröva en ansökan, och skriv ut avsnittet till gatewayen",
+        Help::EnrollSurvey => "Titta bara på korten och deras nycklar",
+        Help::EnrollAddress => "Vår adress i tunneln, som 10.20.255.7/32; kan anges flera gånger",
+        Help::EnrollName => "Vad datorn kallas; annars dess värdnamn",
+        Help::EnrollCard => "Kortet som ska användas",
+        Help::EnrollKey => "Nyckeln som ska användas, som openpgp:dec",
+        Help::EnrollMake => {
+            "Skapa en ny nyckel på kortet; kräver administratörens PIN-kod eller nyckel"
+        }
+        Help::EnrollReplace => {
+            "En nyckel eller bindning får gå förlorad; serienumret efterfrågas eller anges här"
+        }
+        Help::EnrollPresharedKey => {
+            "En i förväg delad nyckel för WireGuard, som `wg genpsk` skriver den"
+        }
+        Help::EnrollOut => "Var ansökan sparas; annars i den aktuella katalogen",
+        Help::Address => "ADRESS",
+        Help::Name => "NAMN",
+        Help::Serial => "SERIENUMMER",
+        Help::KeyName => "NYCKEL",
         Help::Agent => "Fråga efter PIN-koden när den behövs, och avisera; körs i din session",
         Help::Pinentry => "Programmet som frågar efter PIN-koden",
         Help::Json => "För program: JSON med ett publicerat schema",
