@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod authority;
 pub mod boot_clock;
 pub mod capture;
+pub mod cardholder;
 pub mod container;
 pub mod demo;
 pub mod end;

@@ -46,7 +46,7 @@ pub(super) const AREAS: &[Area] = &[
     Area {
         name: "cards",
         shows: "the card, through a real pcscd",
-        checks: &[Crate("sluss-card"), Lab("cards")],
+        checks: &[Crate("sluss-card"), Lab("cards"), Lab("pkcs11"), Lab("piv")],
         needs_lab: true,
         ..PLAIN
     },
@@ -66,6 +66,13 @@ pub(super) const AREAS: &[Area] = &[
         name: "ipc",
         shows: "the socket and the command",
         checks: &[Crate("sluss-ipc"), Crate("sluss"), Lab("ipc")],
+        ..PLAIN
+    },
+    Area {
+        name: "agent",
+        shows: "the PIN asked for and the notifications in the user's session",
+        checks: &[Lab("agent")],
+        needs_lab: true,
         ..PLAIN
     },
     Area {
@@ -90,7 +97,7 @@ pub(super) const AREAS: &[Area] = &[
     Area {
         name: "login",
         shows: "the PIN typed at login, through PAM and systemd of a booted system",
-        checks: &[Crate("pam_sluss")],
+        checks: &[Crate("pam_sluss"), Lab("login")],
         needs_lab: true,
         ..PLAIN
     },

@@ -14,7 +14,7 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, SessionState, UserType};
-use cryptoki::slot::{Slot, TokenInfo};
+use cryptoki::slot::{Slot, SlotInfo, TokenInfo};
 use cryptoki::types::RawAuthPin;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,11 +61,12 @@ impl Library {
         Ok(Self { pkcs11, seen })
     }
 
+    /// All tokens, or those in the slots that are named after this reader.
     pub(super) fn look(&mut self, reader: Option<&str>) -> Result<Vec<Token>, Fault> {
         let mut tokens = Vec::new();
         let mut failed = None;
-        for slot in self.pkcs11.get_slots_with_token().map_err(fault)? {
-            match self.token(slot, reader) {
+        for (slot, info) in self.slots(reader)? {
+            match self.token(slot, &info) {
                 Ok(token) => tokens.extend(token),
                 // of no concern if there is another token that can be read
                 Err(error) => failed = failed.or(Some(error)),
@@ -77,10 +78,30 @@ impl Library {
         }
     }
 
-    fn token(&mut self, slot: Slot, reader: Option<&str>) -> Result<Option<Token>, Fault> {
-        let info = self.pkcs11.get_slot_info(slot).map_err(fault)?;
-        let place = info.slot_description();
-        if reader.is_some_and(|reader| !is_named_after(place, reader)) {
+    fn slots(&self, reader: Option<&str>) -> Result<Vec<(Slot, SlotInfo)>, Fault> {
+        let mut slots = Vec::new();
+        for slot in self.pkcs11.get_all_slots().map_err(fault)? {
+            slots.push((slot, self.pkcs11.get_slot_info(slot).map_err(fault)?));
+        }
+        let Some(reader) = reader else {
+            return Ok(slots);
+        };
+        let (named, others): (Vec<_>, Vec<_>) = slots
+            .into_iter()
+            .partition(|(_, info)| is_named_after(info.slot_description(), reader));
+        if named.is_empty() && !others.is_empty() {
+            let names = others.iter().map(|(_, info)| info.slot_description());
+            let names: Vec<_> = names.collect();
+            return Err(Fault::Unusable(format!(
+                "none of its slots is named after the reader {reader}, but {}",
+                names.join(", ")
+            )));
+        }
+        Ok(named)
+    }
+
+    fn token(&mut self, slot: Slot, info: &SlotInfo) -> Result<Option<Token>, Fault> {
+        if !info.token_present() {
             return Ok(None);
         }
         let token = self.pkcs11.get_token_info(slot).map_err(fault)?;
@@ -91,7 +112,7 @@ impl Library {
         let session = &self.seen(slot, token.serial_number())?.session;
         Ok(Some(Token {
             slot: slot.id(),
-            place: place.to_owned(),
+            place: info.slot_description().to_owned(),
             removable: info.removable_device(),
             serial: token.serial_number().to_owned(),
             label: token.label().to_owned(),
@@ -381,7 +402,11 @@ fn pin_state(token: &TokenInfo, session: &Session) -> Result<PinState, Fault> {
     Ok(PinState {
         tries: tries(token),
         shortest: short(token.min_pin_length()),
-        longest: short(token.max_pin_length()),
+        // some tokens do not tell
+        longest: match token.max_pin_length() {
+            0 => u8::MAX,
+            length => short(length),
+        },
         pad: token.protected_authentication_path(),
         ready: !token.login_required() || is_logged_in(session)?,
     })

@@ -89,7 +89,10 @@ impl TokenApplet<'_> {
         if let Err(Failure::Fault(Fault::Gone) | Failure::Hung | Failure::Ended) = done {
             self.lost = true;
         }
-        done.map_err(Error::from)
+        match done {
+            Err(Failure::Hung) if self.deadline.is_some() => Err(Error::Timeout),
+            done => done.map_err(Error::from),
+        }
     }
 
     fn use_key<T>(
@@ -218,6 +221,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Fault(Fault::Gone) => Self::Gone,
+            Failure::Fault(Fault::Foreign) => Self::NoApplet(CardKind::Pkcs11),
             Failure::Fault(Fault::NotLoggedIn) => Self::Locked,
             Failure::Fault(Fault::WrongPin(tries)) => match left(tries) {
                 0 => Self::Blocked,

@@ -13,8 +13,8 @@ pub(super) fn fault(error: Error) -> Fault {
         | RvError::SessionHandleInvalid
         | RvError::SessionClosed
         | RvError::SlotIdInvalid
-        | RvError::TokenNotPresent
-        | RvError::TokenNotRecognized => Fault::Gone,
+        | RvError::TokenNotPresent => Fault::Gone,
+        RvError::TokenNotRecognized => Fault::Foreign,
         RvError::UserNotLoggedIn => Fault::NotLoggedIn,
         RvError::PinIncorrect => Fault::WrongPin(Tries::Low),
         RvError::PinInvalid | RvError::PinLenRange => Fault::BadPin,

@@ -262,6 +262,7 @@ impl Fault {
             Self::Unusable(why) => to.byte(8).bytes(why.as_bytes()),
             Self::Failed(what) => to.byte(9).bytes(what.as_bytes()),
             Self::Nonsense(what) => to.byte(10).bytes(what.as_bytes()),
+            Self::Foreign => to.byte(11),
         };
     }
 
@@ -278,6 +279,7 @@ impl Fault {
             8 => Self::Unusable(from.text()?),
             9 => Self::Failed(from.text()?),
             10 => Self::Nonsense(from.text()?),
+            11 => Self::Foreign,
             _ => return Err(Malformed),
         })
     }

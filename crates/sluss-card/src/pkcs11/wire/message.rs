@@ -160,6 +160,9 @@ pub enum Fault {
     /// The token left, or another one is in its place.
     #[error("the token is gone")]
     Gone,
+    /// The module does not know such cards.
+    #[error("the PKCS#11 module does not know this card")]
+    Foreign,
     /// A PIN is needed first.
     #[error("the token is not logged in")]
     NotLoggedIn,
