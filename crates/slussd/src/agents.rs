@@ -87,3 +87,6 @@ impl Agents {
             .find(|agent| agent.answer.peer().uid == user)
     }
 }
+
+#[cfg(test)]
+mod tests;
