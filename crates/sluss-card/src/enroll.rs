@@ -6,6 +6,8 @@
 mod bench;
 pub(crate) mod holder;
 mod perform;
+#[cfg(test)]
+mod tests;
 
 use crate::applet::PinEntry;
 use crate::certificate::Rule;
