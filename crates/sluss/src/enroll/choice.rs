@@ -199,3 +199,6 @@ fn best(mut plans: Vec<Plan<'_>>) -> Result<Option<Plan<'_>>, Undecided<'_>> {
     serials.insert(0, &first.card.serial);
     Err(Undecided::SeveralCards(serials))
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,7 +166,7 @@ impl EnrollText for English {
     fn loss(&self, loss: Loss<'_>) -> String {
         match loss {
             Loss::Key(serial) => format!(
-                "The key that is now on card {} will be lost for ever.",
+                "The key that is now on card {} will be lost for ever; without --make it is taken as it is.",
                 plain(serial)
             ),
             Loss::Binding(serial) => format!(

@@ -171,7 +171,7 @@ impl EnrollText for Swedish {
     fn loss(&self, loss: Loss<'_>) -> String {
         match loss {
             Loss::Key(serial) => format!(
-                "Nyckeln som nu finns på kort {} går förlorad för alltid.",
+                "Nyckeln som nu finns på kort {} går förlorad för alltid; utan --make används den som den är.",
                 plain(serial)
             ),
             Loss::Binding(serial) => format!(
