@@ -40,6 +40,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("wireguard-tools", Program("wg")),
     ("wireguard-go", Program("wireguard-go")),
     ("dbus-daemon", Program("dbus-daemon")),
+    ("pinentry-curses", Program("pinentry-curses")),
+    ("pinentry-tty", Program("pinentry-tty")),
     ("uidmap", Program("newuidmap")),
     ("util-linux", Program("unshare")),
     ("mmdebstrap", Program("mmdebstrap")),

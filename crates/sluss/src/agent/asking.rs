@@ -117,10 +117,12 @@ async fn decide(
     }
     if !prompt.pin_pad {
         let question = dialog(&description, Button::Ok);
-        return Ok(match pinentry.pin(question, text.ask_pin()).await? {
-            Answer::Given(pin) => Decision::Pin(Pin::new(pin)),
-            Answer::Cancelled => Decision::Cancel,
-        });
+        return Ok(
+            match pinentry.pin(question, text.ask_pin().trim_end()).await? {
+                Answer::Given(pin) => Decision::Pin(Pin::new(pin)),
+                Answer::Cancelled => Decision::Cancel,
+            },
+        );
     }
     // A reader that waited in vain is not made to wait again and again.
     if prompt.reason == PromptReason::Again && !prompt.last_try {

@@ -3,7 +3,10 @@
 use std::{env, ffi::OsStr, io, process::Stdio, time::Duration};
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        termios::{SetArg, Termios, tcgetattr, tcsetattr},
+    },
     unistd::{Pid, ttyname},
 };
 use tokio::{
@@ -62,10 +65,13 @@ pub(super) struct Pinentry {
     input: ChildStdin,
     output: ChildStdout,
     lines: Lines,
+    /// How the terminal was, if there is one: not every pinentry puts it back when it is told to end.
+    terminal: Option<Termios>,
 }
 
 impl Pinentry {
     pub(super) async fn start(program: &OsStr) -> Result<Self, Error> {
+        let terminal = tcgetattr(io::stdin()).ok();
         let mut child = Command::new(program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -81,6 +87,7 @@ impl Pinentry {
             input,
             output,
             lines: Lines::new(),
+            terminal,
         };
         timeout(PATIENCE, pinentry.introduce())
             .await
@@ -119,13 +126,18 @@ impl Pinentry {
 
     /// Closes its window, if it shows one, and waits until it has ended.
     pub(super) async fn end(mut self) {
-        // Its own id, which stays its own until it has been waited for. SIGTERM, so that a terminal is put back.
+        // Its own id, which stays its own until it has been waited for. SIGTERM, so that it can clear the screen.
         let id = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
         if timeout(FAREWELL, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
+        }
+        if let Some(before) = &self.terminal
+            && tcgetattr(io::stdin()).is_ok_and(|now| now != *before)
+        {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, before);
         }
     }
 
