@@ -1,9 +1,10 @@
-//! `cargo xtask`: demo, test and tidy, and what they need installed and built.
+//! `cargo xtask`: demo, test, soak and tidy, and what they need installed and built.
 
 mod areas;
 mod builds;
 mod prerequisites;
 mod progress;
+mod soak;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ const HELP: &str = "\
 cargo xtask demo [--json]    the whole product in a lab of network namespaces, step by step
 cargo xtask test [AREA...]   everything that CI runs, or the areas named
 cargo xtask tidy             the rules of the house alone
+cargo xtask soak [--minutes N] [--keep] [TARGET...]
+                             what takes long: the parsers read what a fuzzer chooses, ten minutes each
 cargo xtask build            what demo and test need, without running anything
 ";
 
@@ -46,6 +49,14 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             } else {
                 ExitCode::FAILURE
             })
+        }
+        ["soak", words @ ..] => {
+            let Some(order) = soak::Order::read(words) else {
+                eprint!("{HELP}");
+                return Ok(ExitCode::from(USAGE));
+            };
+            soak::run(&order)?;
+            Ok(ExitCode::SUCCESS)
         }
         ["build"] => {
             if let Some(code) = prerequisites::provide()? {

@@ -30,11 +30,16 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Finding>> {
     }
     let mut findings = Vec::new();
     for path in files {
+        let is_code = path.extension().is_some_and(|extension| extension == "rs");
+        let is_manifest = path.file_name().is_some_and(|name| name == "Cargo.toml");
+        if !is_code && !is_manifest {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let path = path.strip_prefix(root).unwrap_or(&path);
-        if path.extension().is_some_and(|extension| extension == "rs") {
+        if is_code {
             findings.extend(source::check(path, &text));
-        } else if path.file_name().is_some_and(|name| name == "Cargo.toml") {
+        } else {
             findings.extend(layers::check(path, &text)?);
         }
     }

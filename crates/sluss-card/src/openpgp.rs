@@ -186,11 +186,16 @@ impl<T: Transmit> Applet for Session<'_, T> {
                 what: "the PIN status is not 7 bytes",
             });
         };
+        // the top bit says "PIN block format 2", which no card in use asks for
+        let longest = usize::from(longest & 0x7F);
+        if longest < SHORTEST_PIN {
+            let what = "no PIN could be as short as it wants";
+            return Err(Error::Nonsense { step, what });
+        }
         Ok(PinStatus {
             tries_left,
             shortest: SHORTEST_PIN,
-            // the top bit says "PIN block format 2", which no card in use asks for
-            longest: usize::from(longest & 0x7F),
+            longest,
             verified: self.verified()?,
             pad: self.card.has_pad(),
         })

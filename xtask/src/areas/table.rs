@@ -38,6 +38,12 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "fuzz",
+        shows: "what a fuzzer has found worth keeping, read again by every parser",
+        checks: &[Crate("fuzz")],
+        ..PLAIN
+    },
+    Area {
         name: "supervisor",
         shows: "policy, and the decision when the tunnel is up",
         checks: &[Crate("sluss-policy"), Crate("sluss-supervisor")],

@@ -47,6 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "slussd",
         ],
     ),
+    ("sluss-fuzz", &["sluss-card", "sluss-policy"]),
     ("xtask", &[]),
     ("card-rig", &[]),
 ];
