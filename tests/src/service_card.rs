@@ -69,6 +69,11 @@ impl ServiceCard for VirtualCard {
         }
     }
 
+    /// The rig's OpenPGP cards have the PIN that they were made with.
+    fn policy(&self) -> String {
+        "allow_factory_pin = true\n".to_owned()
+    }
+
     fn uses(&mut self) -> Result<Option<u64>> {
         Ok(Some(self.stats()?.dh))
     }
@@ -121,7 +126,7 @@ impl ServiceCard for SealedToPiv {
         CardBinding {
             serial: self.card.identity().serial.clone(),
             public_key: self.key.public_key(),
-            key: None,
+            key: "piv:9d".parse().ok(),
             sealed_key: Some(self.key.file.clone()),
         }
     }

@@ -261,7 +261,8 @@ impl<I: DeserializeOwned> ServiceCard for ByOpensc<I> {
     }
 
     fn policy(&self) -> String {
-        format!("pkcs11_module = \"{OPENSC}\"\n")
+        // The rig's OpenPGP cards have the PIN that they were made with.
+        format!("pkcs11_module = \"{OPENSC}\"\nallow_factory_pin = true\n")
     }
 
     fn uses(&mut self) -> Result<Option<u64>> {

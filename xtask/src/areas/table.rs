@@ -51,8 +51,14 @@ pub(super) const AREAS: &[Area] = &[
     },
     Area {
         name: "cards",
-        shows: "the card, through a real pcscd",
-        checks: &[Crate("sluss-card"), Lab("cards"), Lab("pkcs11"), Lab("piv")],
+        shows: "every kind of card and key, through a real pcscd and in the shipped daemon",
+        checks: &[
+            Crate("sluss-card"),
+            Lab("cards"),
+            Lab("pkcs11"),
+            Lab("piv"),
+            Lab("keys"),
+        ],
         needs_lab: true,
         ..PLAIN
     },
