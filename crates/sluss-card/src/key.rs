@@ -221,7 +221,8 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
 }
 
 /// A positive INTEGER, whose first bit would be its sign (X.690, 8.3).
-fn integer(number: &[u8]) -> Vec<u8> {
+pub(crate) fn integer(number: &[u8]) -> Vec<u8> {
+    let number = without_leading_zeros(number);
     let sign: &[u8] = if number.first().is_some_and(|&first| first >= 0x80) {
         &[0]
     } else {

@@ -6,16 +6,18 @@
 //!
 //! How a process is made and confined is the platform's business: it is handed in as a [`Launch`].
 
+mod bench;
 mod library;
 mod line;
 mod module;
 mod serve;
 mod wire;
 
+pub(crate) use bench::visit;
 pub(crate) use line::TokenLine;
 pub use module::{Failure, KeyAt, Module};
 pub use serve::serve;
-pub use wire::{Fault, Key, NewKey, PinState, Scheme, Token, Tries, Uses};
+pub use wire::{Fault, Key, PinState, Scheme, Token, Tries, Uses};
 
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -7,9 +7,10 @@ use crate::attend::Parting;
 use crate::connection::Connection;
 use crate::key::CardKey;
 use crate::sealed::Method;
-use crate::{Access, Algorithm, CardKind, KeyId, openpgp, piv};
+use crate::{Access, Algorithm, CardKind, KeyId, openpgp, piv, pkcs11};
 use pcsc::{Context, ReaderState, Scope, State};
 use std::ffi::CString;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// A place for a key: what can be made there, and what enrolment asks of the key besides its daily work.
@@ -64,7 +65,17 @@ pub(super) fn survey(access: &Access, terms: &Terms) -> Result<Survey, crate::Er
             }
             Ok(survey)
         }
-        Access::Pkcs11 { .. } => Err(crate::Error::NoApplet(CardKind::Pkcs11)),
+        Access::Pkcs11(launch) => {
+            let mut survey = Survey::default();
+            pkcs11::visit(launch, terms.deadline, |place, id, bench| {
+                match candidate(bench, place, id, terms) {
+                    Ok(candidate) => survey.add(candidate),
+                    Err(error) => survey.others.push((place.to_owned(), error)),
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(survey)
+        }
     }
 }
 
@@ -94,7 +105,32 @@ pub(super) fn open(
             }
             Err(Error::NoSuchCard)
         }
-        Access::Pkcs11 { .. } => Err(crate::Error::NoApplet(CardKind::Pkcs11).into()),
+        Access::Pkcs11(launch) => {
+            let mut done = None;
+            pkcs11::visit(launch, terms.deadline, |_, at, bench| {
+                if at == id && bench.serial() == serial {
+                    done = Some(work(bench));
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            done.unwrap_or(Err(Error::NoSuchCard))
+        }
+    }
+}
+
+impl Survey {
+    /// A token has a place for each key, and each is told on its own.
+    fn add(&mut self, candidate: Candidate) {
+        let mut known = self.cards.iter_mut();
+        match known.find(|card| card.serial == candidate.serial && card.kind == candidate.kind) {
+            Some(card) => {
+                let new = |key: &CandidateKey| card.keys.iter().all(|known| known.id != key.id);
+                let new: Vec<_> = candidate.keys.into_iter().filter(new).collect();
+                card.keys.extend(new);
+            }
+            None => self.cards.push(candidate),
+        }
     }
 }
 

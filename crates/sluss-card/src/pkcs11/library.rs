@@ -4,10 +4,11 @@ mod fault;
 mod objects;
 
 use self::fault::fault;
-use super::wire::{Fault, Key, NewKey, PinState, Scheme, Token, Tries};
+use super::wire::{Fault, Key, PinState, Scheme, Token, Tries};
 use crate::Pin;
 use crate::applet::Padding;
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::key::Algorithm;
+use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::elliptic_curve::{EcKdf, Ecdh1DeriveParams};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
@@ -108,7 +109,12 @@ impl Library {
         if !token.token_initialized() {
             return Ok(None);
         }
-        let oaep = self.lists(slot, MechanismType::RSA_PKCS_OAEP);
+        let mechanisms = self.mechanisms(slot);
+        let makes = if info.removable_device() || token.write_protected() {
+            Vec::new()
+        } else {
+            objects::makes(&mechanisms)
+        };
         let session = &self.seen(slot, token.serial_number())?.session;
         Ok(Some(Token {
             slot: slot.id(),
@@ -117,7 +123,8 @@ impl Library {
             serial: token.serial_number().to_owned(),
             label: token.label().to_owned(),
             pin: pin_state(&token, session)?,
-            keys: objects::keys(session, oaep)?,
+            makes,
+            keys: objects::keys(session, &mechanisms)?,
         }))
     }
 
@@ -263,10 +270,12 @@ impl Library {
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let hashes = self.lists(slot_at(slot)?, MechanismType::SHA256_RSA_PKCS);
+        let mechanisms = self.mechanisms(slot_at(slot)?);
+        let hashes = mechanisms.contains(&MechanismType::SHA256_RSA_PKCS);
         let hash = digest(&SHA256, message);
         let (mechanism, message) = match scheme {
             Scheme::EcdsaSha256 => (Mechanism::Ecdsa, hash.as_ref().to_vec()),
+            Scheme::EcdsaSha384 => (Mechanism::Ecdsa, digest(&SHA384, message).as_ref().to_vec()),
             Scheme::RsaPkcs1Sha256 if hashes => (Mechanism::Sha256RsaPkcs, message.to_vec()),
             Scheme::RsaPkcs1Sha256 => (
                 Mechanism::RsaPkcs,
@@ -292,7 +301,7 @@ impl Library {
     pub(super) fn generate(
         &mut self,
         slot: u64,
-        new: NewKey,
+        algorithm: Algorithm,
         id: Vec<u8>,
         label: String,
     ) -> Result<Key, Fault> {
@@ -300,17 +309,12 @@ impl Library {
             return Err(Fault::Gone);
         }
         let slot = slot_at(slot)?;
-        let (mechanism, curve) = match new {
-            NewKey::P256 => (Mechanism::EccKeyPairGen, objects::P256),
-            NewKey::X25519 if self.lists(slot, MechanismType::ECC_MONTGOMERY_KEY_PAIR_GEN) => {
-                (Mechanism::EccMontgomeryKeyPairGen, objects::X25519)
-            }
-            // what SoftHSM calls it
-            NewKey::X25519 => (Mechanism::EccEdwardsKeyPairGen, objects::X25519),
-        };
+        let mechanisms = self.mechanisms(slot);
+        let (mechanism, curve) =
+            objects::key_pair_generation(algorithm, &mechanisms).ok_or(Fault::Unsupported)?;
         let named = [
             Attribute::Token(true),
-            Attribute::Id(id),
+            Attribute::Id(id.clone()),
             Attribute::Label(label.into_bytes()),
         ];
         let public = [
@@ -325,6 +329,7 @@ impl Library {
         ];
         // the login is the whole process's, so this session has it too
         let session = self.pkcs11.open_rw_session(slot).map_err(fault)?;
+        let replaced = session.find_objects(&[Attribute::Id(id)]).map_err(fault)?;
         let (public, private) = session
             .generate_key_pair(
                 &mechanism,
@@ -332,6 +337,9 @@ impl Library {
                 &[&named[..], &private].concat(),
             )
             .map_err(fault)?;
+        for object in replaced {
+            session.destroy_object(object).map_err(fault)?;
+        }
         objects::key(&session, public, private)
     }
 
@@ -361,10 +369,8 @@ impl Library {
         })
     }
 
-    fn lists(&self, slot: Slot, mechanism: MechanismType) -> bool {
-        self.pkcs11
-            .get_mechanism_list(slot)
-            .is_ok_and(|list| list.contains(&mechanism))
+    fn mechanisms(&self, slot: Slot) -> Vec<MechanismType> {
+        self.pkcs11.get_mechanism_list(slot).unwrap_or_default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way to a token behind a PKCS#11 module, and the token as the rest of the crate sees any card.
 
 use super::wire::{PinState, Tries};
-use super::{Failure, Fault, KeyAt, Launch, Module, Scheme, Token};
+use super::{Failure, Fault, Key, KeyAt, Launch, Module, Scheme, Token};
 use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
 use crate::attend::Parting;
 use crate::line::Line;
@@ -31,6 +31,42 @@ impl TokenLine {
         }
     }
 
+    /// The same line with another key of the same token.
+    pub(super) fn on(mut self, key: Vec<u8>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Runs `work` on the token, which is found first if it is not known.
+    pub(super) fn visit<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(&mut TokenApplet<'_>) -> T,
+    ) -> Result<T, Error> {
+        let (token, fresh) = match self.token.take() {
+            Some(token) => (token, false),
+            None => (self.find(deadline)?, true),
+        };
+        let mut applet = TokenApplet {
+            serial: serial(&token),
+            line: self,
+            token,
+            fresh,
+            deadline,
+            lost: false,
+            pin: None,
+        };
+        let done = work(&mut applet);
+        let TokenApplet { token, lost, .. } = applet;
+        self.token = (!lost).then_some(token);
+        Ok(done)
+    }
+
+    fn end(&mut self) {
+        self.module.end();
+        self.token = None;
+    }
+
     fn find(&mut self, deadline: Option<Instant>) -> Result<Token, Error> {
         let tokens = self.module.look(Some(&self.place), deadline)?;
         choose(tokens, &self.key)
@@ -43,40 +79,27 @@ impl Line for TokenLine {
         deadline: Option<Instant>,
         work: &mut dyn FnMut(&mut dyn Applet) -> Parting,
     ) -> Result<(), Error> {
-        let (token, fresh) = match self.token.take() {
-            Some(token) => (token, false),
-            None => (self.find(deadline)?, true),
-        };
-        let mut applet = TokenApplet {
-            line: self,
-            serial: serial(&token),
-            token,
-            fresh,
-            deadline,
-            lost: false,
-        };
-        let parting = work(&mut applet);
-        let TokenApplet { token, lost, .. } = applet;
-        match parting {
-            Parting::Leave if !lost => self.token = Some(token),
-            Parting::Leave => {}
+        let parting = self.visit(deadline, |applet| work(applet))?;
+        if let Parting::Reset = parting {
             // what can be reset from here is what the module keeps
-            Parting::Reset => self.module.end(),
+            self.end();
         }
         Ok(())
     }
 }
 
 /// A token, for as long as one transaction lasts.
-struct TokenApplet<'a> {
+pub(super) struct TokenApplet<'a> {
     line: &'a mut TokenLine,
     serial: String,
     token: Token,
-    /// What is known of the token was read in this transaction.
+    /// What is known of the token has just been read.
     fresh: bool,
     deadline: Option<Instant>,
     /// The token has to be found again by the next transaction.
     lost: bool,
+    /// Was right in this transaction; a key may want it again for each use.
+    pin: Option<Pin>,
 }
 
 impl TokenApplet<'_> {
@@ -95,12 +118,61 @@ impl TokenApplet<'_> {
         }
     }
 
-    fn use_key<T>(
+    pub(super) fn use_key<T>(
         &mut self,
-        request: impl FnOnce(&mut Module, KeyAt<'_>, Option<Instant>) -> Result<T, Failure>,
+        request: impl Fn(&mut Module, KeyAt<'_>, Option<Instant>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let id = self.line.key.clone();
-        self.ask(|module, slot, deadline| request(module, KeyAt { slot, id: &id }, deadline))
+        let ask = |applet: &mut Self| {
+            applet.ask(|module, slot, deadline| request(module, KeyAt { slot, id: &id }, deadline))
+        };
+        match (ask(self), self.pin.clone()) {
+            (Err(Error::Locked), Some(pin)) => {
+                self.ask(|module, slot, deadline| module.log_in(slot, Some(&pin), deadline))?;
+                ask(self)
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// Reads the token anew, unless that was just done.
+    fn refresh(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.fresh) {
+            return Ok(());
+        }
+        let place = self.line.place.clone();
+        let tokens = self.ask(|module, _, deadline| module.look(Some(&place), deadline))?;
+        let mut tokens = tokens.into_iter();
+        match tokens.find(|token| token.slot == self.token.slot) {
+            Some(token) if serial(&token) == self.serial => self.token = token,
+            Some(_) | None => {
+                self.lost = true;
+                return Err(Error::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// The key, if it shows.
+    pub(super) fn key(&mut self) -> Result<Option<&Key>, Error> {
+        self.refresh()?;
+        let mut keys = self.token.keys.iter();
+        Ok(keys.find(|key| key.id == self.line.key))
+    }
+
+    /// Its `CKA_ID`.
+    pub(super) fn key_id(&self) -> &[u8] {
+        &self.line.key
+    }
+
+    /// What was read last.
+    pub(super) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The token is not what was read last.
+    pub(super) fn forget(&mut self) {
+        self.fresh = false;
     }
 }
 
@@ -110,22 +182,12 @@ impl Applet for TokenApplet<'_> {
     }
 
     fn describe(&mut self) -> Result<Description, Error> {
-        if !self.fresh {
-            self.token = self.line.find(self.deadline)?;
-            if serial(&self.token) != self.serial {
-                self.lost = true;
-                return Err(Error::Gone);
-            }
-        }
-        let mut keys = self.token.keys.iter();
-        let key = keys
-            .find(|key| key.id == self.line.key)
-            .ok_or(Error::NoKey)?;
+        let key = self.key()?.ok_or(Error::NoKey)?.clone();
         Ok(Description {
             serial: self.serial.clone(),
             kind: CardKind::Pkcs11,
-            key: key.public.clone(),
-            certificate: key.certificate.clone(),
+            key: key.public,
+            certificate: key.certificate,
             pin: status(&self.token.pin),
         })
     }
@@ -141,13 +203,19 @@ impl Applet for TokenApplet<'_> {
             PinEntry::OnPad => None,
         };
         let shown = self.ask(|module, slot, deadline| module.log_in(slot, pin, deadline));
+        // private keys show now
+        self.forget();
         match shown {
+            Ok(()) => {
+                self.pin = pin.cloned();
+                Ok(())
+            }
             Err(Error::PinLength { .. }) => {
                 let pin = status(&self.token.pin);
                 let (min, max) = (pin.shortest, pin.longest);
                 Err(Error::PinLength { min, max })
             }
-            shown => shown,
+            Err(error) => Err(error),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The daemon's end of a worker: started when it is needed, killed when it does not answer.
 
-use super::wire::{self, Fault, Key, NewKey, PinState, Request, Response, Scheme, Token};
+use super::wire::{self, Fault, Key, PinState, Request, Response, Scheme, Token};
 use super::{Launch, Worker};
 use crate::Pin;
 use crate::applet::Padding;
+use crate::key::Algorithm;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -144,14 +145,15 @@ impl Module {
         self.bytes(&request, deadline)
     }
 
-    /// Makes a key pair on a token that is logged in; its private half can never be read. `id` is its `CKA_ID`.
+    /// Makes a key pair on a token that is logged in, in place of all that has this `CKA_ID`. Its private half can never be
+    /// read. X25519, P-256 and P-384.
     ///
     /// # Errors
     /// [`Fault::NotLoggedIn`], [`Fault::Unsupported`], …
     pub fn generate(
         &mut self,
         slot: u64,
-        new: NewKey,
+        algorithm: Algorithm,
         id: &[u8],
         label: &str,
         deadline: Option<Instant>,
@@ -159,7 +161,7 @@ impl Module {
         let (id, label) = (id.to_vec(), label.to_owned());
         let request = Request::Generate {
             slot,
-            new,
+            algorithm,
             id,
             label,
         };

@@ -56,9 +56,11 @@ fn respond(
         } => library.sign(slot, &key, scheme, &message).map(bytes),
         Request::Generate {
             slot,
-            new,
+            algorithm,
             id,
             label,
-        } => library.generate(slot, new, id, label).map(Response::Key),
+        } => library
+            .generate(slot, algorithm, id, label)
+            .map(Response::Key),
     }
 }

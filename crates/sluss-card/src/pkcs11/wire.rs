@@ -7,7 +7,7 @@ mod codec;
 mod coding;
 mod message;
 
-pub use message::{Fault, Key, NewKey, PinState, Scheme, Token, Tries, Uses};
+pub use message::{Fault, Key, PinState, Scheme, Token, Tries, Uses};
 pub(super) use message::{Request, Response};
 
 use std::io::{self, Read, Write};

@@ -1,15 +1,16 @@
 //! A token's keys, put together from the objects that show.
 
 use super::fault::fault;
-use crate::key::CardKey;
+use crate::key::{Algorithm, CardKey};
 use crate::pkcs11::wire::{Fault, Key, Uses};
+use cryptoki::mechanism::{Mechanism, MechanismType};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 use std::collections::BTreeMap;
 
 /// `CKA_EC_PARAMS` of the curves, DER of their object identifiers (RFC 8410, 3; RFC 5480, 2.1.1.1).
-pub(super) const X25519: &[u8] = &[0x06, 0x03, 0x2B, 0x65, 0x6E];
-pub(super) const P256: &[u8] = &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+const X25519: &[u8] = &[0x06, 0x03, 0x2B, 0x65, 0x6E];
+const P256: &[u8] = &[0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
 const P384: &[u8] = &[0x06, 0x05, 0x2B, 0x81, 0x04, 0x00, 0x22];
 /// Other names of X25519: the curve's in PKCS#11 3.0 (2.3.7), and GnuPG's object identifier.
 const CURVE25519: &[u8] = b"\x13\x0acurve25519";
@@ -29,7 +30,8 @@ struct Draft {
 }
 
 /// All keys of kinds that can serve, by `CKA_ID`. Before login there are public keys and certificates only.
-pub(super) fn keys(session: &Session, oaep: bool) -> Result<Vec<Key>, Fault> {
+pub(super) fn keys(session: &Session, mechanisms: &[MechanismType]) -> Result<Vec<Key>, Fault> {
+    let oaep = mechanisms.contains(&MechanismType::RSA_PKCS_OAEP);
     let mut drafts: BTreeMap<Vec<u8>, Draft> = BTreeMap::new();
     for (id, object) in named(session, ObjectClass::PUBLIC_KEY)? {
         let draft = drafts.entry(id).or_default();
@@ -60,6 +62,33 @@ pub(super) fn keys(session: &Session, oaep: bool) -> Result<Vec<Key>, Fault> {
         })
     };
     Ok(drafts.into_iter().filter_map(finished).collect())
+}
+
+/// What can be made by these mechanisms, as far as they tell.
+pub(super) fn makes(mechanisms: &[MechanismType]) -> Vec<Algorithm> {
+    let mut makes = vec![Algorithm::X25519, Algorithm::P256, Algorithm::P384];
+    makes.retain(|&algorithm| key_pair_generation(algorithm, mechanisms).is_some());
+    makes
+}
+
+/// How a key pair is made, and `CKA_EC_PARAMS`.
+pub(super) fn key_pair_generation(
+    algorithm: Algorithm,
+    mechanisms: &[MechanismType],
+) -> Option<(Mechanism<'static>, &'static [u8])> {
+    let (mechanism, curve) = match algorithm {
+        Algorithm::P256 => (Mechanism::EccKeyPairGen, P256),
+        Algorithm::P384 => (Mechanism::EccKeyPairGen, P384),
+        Algorithm::X25519 if mechanisms.contains(&MechanismType::ECC_MONTGOMERY_KEY_PAIR_GEN) => {
+            (Mechanism::EccMontgomeryKeyPairGen, X25519)
+        }
+        // what SoftHSM calls it
+        Algorithm::X25519 => (Mechanism::EccEdwardsKeyPairGen, X25519),
+        Algorithm::Rsa2048 | Algorithm::Rsa3072 | Algorithm::Rsa4096 => return None,
+    };
+    mechanisms
+        .contains(&mechanism.mechanism_type())
+        .then_some((mechanism, curve))
 }
 
 /// A key pair that was just made.

@@ -1,10 +1,10 @@
 //! Requests and responses to bytes and back: a number for the kind, then the fields in order.
 
 use super::codec::{Decoder, Encoder, Malformed};
-use super::message::{Fault, Key, NewKey, PinState, Request, Response, Scheme, Token, Tries, Uses};
+use super::message::{Fault, Key, PinState, Request, Response, Scheme, Token, Tries, Uses};
 use crate::Pin;
 use crate::applet::Padding;
-use crate::key::CardKey;
+use crate::key::{Algorithm, CardKey};
 use zeroize::Zeroizing;
 
 impl Request {
@@ -41,21 +41,18 @@ impl Request {
                 let scheme = match scheme {
                     Scheme::RsaPkcs1Sha256 => 0,
                     Scheme::EcdsaSha256 => 1,
+                    Scheme::EcdsaSha384 => 2,
                 };
                 to.byte(5).number(*slot).bytes(key).byte(scheme);
                 to.bytes(message)
             }
             Self::Generate {
                 slot,
-                new,
+                algorithm,
                 id,
                 label,
             } => {
-                let new = match new {
-                    NewKey::X25519 => 0,
-                    NewKey::P256 => 1,
-                };
-                to.byte(6).number(*slot).byte(new);
+                to.byte(6).number(*slot).byte(encoded(*algorithm));
                 to.bytes(id).bytes(label.as_bytes())
             }
         };
@@ -96,17 +93,14 @@ impl Request {
                 scheme: match from.byte()? {
                     0 => Scheme::RsaPkcs1Sha256,
                     1 => Scheme::EcdsaSha256,
+                    2 => Scheme::EcdsaSha384,
                     _ => return Err(Malformed),
                 },
                 message: from.bytes()?.to_vec(),
             },
             6 => Self::Generate {
                 slot: from.number()?,
-                new: match from.byte()? {
-                    0 => NewKey::X25519,
-                    1 => NewKey::P256,
-                    _ => return Err(Malformed),
-                },
+                algorithm: algorithm(&mut from)?,
                 id: from.bytes()?.to_vec(),
                 label: from.text()?,
             },
@@ -159,6 +153,10 @@ impl Token {
         to.flag(self.removable).bytes(self.serial.as_bytes());
         to.bytes(self.label.as_bytes());
         self.pin.encode(to);
+        to.length(self.makes.len());
+        for algorithm in &self.makes {
+            to.byte(encoded(*algorithm));
+        }
         to.length(self.keys.len());
         self.keys.iter().for_each(|key| key.encode(to));
     }
@@ -171,6 +169,7 @@ impl Token {
             serial: from.text()?,
             label: from.text()?,
             pin: PinState::decode(from)?,
+            makes: from.list(algorithm)?,
             keys: from.list(Key::decode)?,
         })
     }
@@ -282,6 +281,29 @@ impl Fault {
             11 => Self::Foreign,
             _ => return Err(Malformed),
         })
+    }
+}
+
+fn encoded(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::X25519 => 0,
+        Algorithm::P256 => 1,
+        Algorithm::P384 => 2,
+        Algorithm::Rsa2048 => 3,
+        Algorithm::Rsa3072 => 4,
+        Algorithm::Rsa4096 => 5,
+    }
+}
+
+fn algorithm(from: &mut Decoder<'_>) -> Result<Algorithm, Malformed> {
+    match from.byte()? {
+        0 => Ok(Algorithm::X25519),
+        1 => Ok(Algorithm::P256),
+        2 => Ok(Algorithm::P384),
+        3 => Ok(Algorithm::Rsa2048),
+        4 => Ok(Algorithm::Rsa3072),
+        5 => Ok(Algorithm::Rsa4096),
+        _ => Err(Malformed),
     }
 }
 

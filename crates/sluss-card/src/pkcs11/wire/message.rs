@@ -2,7 +2,7 @@
 
 use crate::Pin;
 use crate::applet::Padding;
-use crate::key::CardKey;
+use crate::key::{Algorithm, CardKey};
 use zeroize::Zeroizing;
 
 /// A token in one of the module's slots, as it is now.
@@ -20,6 +20,8 @@ pub struct Token {
     pub label: String,
     /// How it stands with the PIN.
     pub pin: PinState,
+    /// Keys that it may make, the best first: none on a card, whose issuer makes them.
+    pub makes: Vec<Algorithm>,
     /// What can be seen now: private keys show only after login.
     pub keys: Vec<Key>,
 }
@@ -87,17 +89,10 @@ pub struct Uses {
 pub enum Scheme {
     /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, 8.2).
     RsaPkcs1Sha256,
-    /// ECDSA with SHA-256; the signature is r and s, each as long as the curve's field.
+    /// ECDSA with SHA-256 (FIPS 186-5, 6); the signature is r and s, each as long as the curve's field.
     EcdsaSha256,
-}
-
-/// What kinds of key pair a token is asked to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewKey {
-    /// WireGuard's own, for held keys.
-    X25519,
-    /// To seal to.
-    P256,
+    /// The same with SHA-384.
+    EcdsaSha384,
 }
 
 pub(in crate::pkcs11) enum Request {
@@ -135,10 +130,10 @@ pub(in crate::pkcs11) enum Request {
         scheme: Scheme,
         message: Vec<u8>,
     },
-    /// A key pair that stays on the token, private half never to be read.
+    /// A key pair that stays on the token, private half never to be read, in place of all that has this `CKA_ID`.
     Generate {
         slot: u64,
-        new: NewKey,
+        algorithm: Algorithm,
         id: Vec<u8>,
         label: String,
     },
