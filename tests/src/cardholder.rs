@@ -13,7 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A running card worker and all that it ever told.
 pub struct Cardholder {
-    cards: Cards,
+    /// The worker itself.
+    pub cards: Cards,
     events: Receiver<Event>,
     heard: Vec<String>,
     ops: u64,
@@ -45,6 +46,20 @@ impl Cardholder {
         })
     }
 
+    pub fn locked(&mut self) -> Result<()> {
+        self.expect("the loss of the verified state", |event| {
+            matches!(event, Event::Locked { .. }).then_some(())
+        })
+    }
+
+    /// The reason why the card in this reader cannot serve.
+    pub fn unusable_in(&mut self, at: &str) -> Result<Error> {
+        self.expect("word of an unusable card", |event| match event {
+            Event::Unusable { reader, reason } if reader == at => Some(reason),
+            _ => None,
+        })
+    }
+
     /// The reason why a card cannot serve.
     pub fn unusable(&mut self) -> Result<Error> {
         self.expect("word of an unusable card", |event| match event {
@@ -54,17 +69,12 @@ impl Cardholder {
     }
 
     pub fn verify(&mut self, serial: &str, pin: &str) -> Result<Result<(), Error>> {
-        let pin = Pin::new(pin.as_bytes().to_vec().into())?;
-        let command = Command::Verify {
-            serial: serial.to_owned(),
-            pin: PinEntry::Typed(pin),
-            last_try_consented: false,
-        };
-        let asked = self.send(command, TIMEOUT);
-        self.expect("the answer to the PIN", |event| match event {
-            Event::Verified { op, result } if op == asked => Some(result),
-            _ => None,
-        })
+        self.try_pin(serial, pin, false)
+    }
+
+    /// Knowing that it may be the last try.
+    pub fn verify_at_all_costs(&mut self, serial: &str, pin: &str) -> Result<Result<(), Error>> {
+        self.try_pin(serial, pin, true)
     }
 
     pub fn dh(&mut self, with: [u8; 32]) -> Result<Result<[u8; 32], Error>> {
@@ -76,7 +86,16 @@ impl Cardholder {
         with: [u8; 32],
         timeout: Duration,
     ) -> Result<Result<[u8; 32], Error>> {
-        let asked = self.send(Command::Dh { with }, timeout);
+        let asked = self.ask_dh(with, timeout);
+        self.dh_answer(asked)
+    }
+
+    /// Only asks.
+    pub fn ask_dh(&mut self, with: [u8; 32], timeout: Duration) -> Op {
+        self.send(Command::Dh { with }, timeout)
+    }
+
+    pub fn dh_answer(&mut self, asked: Op) -> Result<Result<[u8; 32], Error>> {
         self.expect("the answer to a Diffie-Hellman", |event| match event {
             Event::Dh { op, result } if op == asked => {
                 Some(result.map(|secret| *secret.as_bytes()))
@@ -93,10 +112,36 @@ impl Cardholder {
         })
     }
 
+    pub fn forget(&mut self) -> Result<()> {
+        let asked = self.send(Command::Forget, TIMEOUT);
+        self.expect("the answer to forgetting", |event| {
+            matches!(event, Event::Forgotten { op } if op == asked).then_some(())
+        })
+    }
+
     pub fn refresh(&mut self) -> Result<Result<CardInfo, Error>> {
         let asked = self.send(Command::Refresh, TIMEOUT);
         self.expect("the answer to a refresh", |event| match event {
             Event::Refreshed { op, result } if op == asked => Some(result),
+            _ => None,
+        })
+    }
+
+    fn try_pin(
+        &mut self,
+        serial: &str,
+        pin: &str,
+        last_try_consented: bool,
+    ) -> Result<Result<(), Error>> {
+        let pin = Pin::new(pin.as_bytes().to_vec().into())?;
+        let command = Command::Verify {
+            serial: serial.to_owned(),
+            pin: PinEntry::Typed(pin),
+            last_try_consented,
+        };
+        let asked = self.send(command, TIMEOUT);
+        self.expect("the answer to the PIN", |event| match event {
+            Event::Verified { op, result } if op == asked => Some(result),
             _ => None,
         })
     }
@@ -107,8 +152,13 @@ impl Cardholder {
         Op(self.ops)
     }
 
+    /// Whether these words were ever heard.
+    pub fn heard_of(&self, words: &str) -> bool {
+        self.heard.iter().any(|event| event.contains(words))
+    }
+
     /// Listens until `pick` finds what it wants.
-    fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> Result<T> {
+    pub fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -66,9 +66,19 @@ impl Rig {
         format!("Virtual PCD 00 {slot:02X}")
     }
 
-    /// A new OpenPGP card, not yet in the reader of that slot.
+    /// A new OpenPGP card, not yet in the reader of that slot. Its PIN is the one that every new card has.
     pub fn card(&self, slot: u16) -> Result<VirtualCard> {
         self.make(slot, "openpgp")
+    }
+
+    /// Another person's OpenPGP card for the reader of that slot.
+    pub fn other_card(&self, slot: u16) -> Result<VirtualCard> {
+        VirtualCard::start(&self.net, PORT + slot, 0x5200 + u32::from(slot), "openpgp")
+    }
+
+    /// As [`Rig::card`], with a PIN of its user's own.
+    pub fn issued_card(&self, slot: u16) -> Result<VirtualCard> {
+        self.make(slot, "openpgp:issued")
     }
 
     /// A new PIV card with such a key and a certificate by `issuer`, not yet in the reader of that slot. There are no PIV

@@ -153,6 +153,11 @@ impl Attendant {
         }
     }
 
+    /// Whether everything is answered without the card as long as it is there.
+    pub(crate) fn needs_no_card(&self) -> bool {
+        self.keeper.has_key()
+    }
+
     fn recognize_key(&self, key: &CardKey) -> Result<KeyMode, Error> {
         let (mode, same) = match &self.binding.source {
             KeySource::Held => {

@@ -1,7 +1,7 @@
 //! The way to a card by PC/SC: shared with other programs, in transactions of our own.
 //!
-//! The connection stays open, since a card that nobody is connected to is powered off after some seconds, and its verified
-//! state with it. It ends by leaving the card as it is: the other programs that use it go on undisturbed.
+//! The connection stays open as long as the card's verified state is of use, since a card that nobody is connected to is
+//! powered off after some seconds. It ends by leaving the card as it is: the other programs that use it go on undisturbed.
 
 use crate::Error;
 use crate::apdu::{StatusWord, Transmit};
@@ -54,6 +54,10 @@ impl Line for PcscLine {
             KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
             KeyId::Pkcs11(_) => Err(Error::NoApplet(CardKind::Pkcs11)),
         })
+    }
+
+    fn let_go(&mut self) {
+        self.connection = None;
     }
 }
 

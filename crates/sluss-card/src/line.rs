@@ -18,4 +18,7 @@ pub(crate) trait Line {
         deadline: Option<Instant>,
         work: &mut dyn FnMut(&mut dyn Applet) -> Parting,
     ) -> Result<(), Error>;
+
+    /// Lets go of the card, which is left as it is, until the next transaction: meanwhile nothing of it is needed.
+    fn let_go(&mut self);
 }

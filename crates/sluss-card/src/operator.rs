@@ -58,6 +58,9 @@ impl Operator {
             result = done;
             parting
         });
+        if attendant.needs_no_card() {
+            self.line.let_go();
+        }
         match ended {
             Ok(()) => result,
             // what was computed is good, whatever became of the card since; the next task will see

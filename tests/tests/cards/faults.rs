@@ -65,7 +65,7 @@ pub(crate) fn nonsense_is_named_and_a_healthy_card_recovers() -> Result<()> {
     card.fail(Fault::Nonsense)?;
     let dh = user.dh(X25519_BASEPOINT_BYTES)?;
     ensure!(dh.is_err_and(|error| is_the_cards_fault(&error)));
-    let reason = user.unusable(&rig.reader(0))?;
+    let reason = user.unusable_in(&rig.reader(0))?;
     ensure!(is_the_cards_fault(&reason), "{reason}");
     card.remove()?;
     user.removed(&rig.reader(0))?;
@@ -73,7 +73,7 @@ pub(crate) fn nonsense_is_named_and_a_healthy_card_recovers() -> Result<()> {
     // the same when it is broken from the start, in each of its ways
     for _ in 0..4 {
         card.insert()?;
-        let reason = user.unusable(&rig.reader(0))?;
+        let reason = user.unusable_in(&rig.reader(0))?;
         ensure!(is_the_cards_fault(&reason), "{reason}");
         card.remove()?;
         user.removed(&rig.reader(0))?;
@@ -81,13 +81,13 @@ pub(crate) fn nonsense_is_named_and_a_healthy_card_recovers() -> Result<()> {
     card.fail(Fault::None)?;
     card.insert()?;
     let info = user.inserted()?;
-    ensure!(user.verify(&info.serial, "123456", false)? == Ok(()));
+    ensure!(user.verify(&info.serial, "123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(info.public_key));
 
     // and when it comes to its senses by itself
     card.fail(Fault::Nonsense)?;
     user.refresh()?.err().context("nonsense was believed")?;
-    user.unusable(&rig.reader(0))?;
+    user.unusable_in(&rig.reader(0))?;
     card.fail(Fault::None)?;
     user.inserted()?;
     Ok(())

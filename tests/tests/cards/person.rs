@@ -1,23 +1,20 @@
-//! Who takes part: a rig with a card, somebody who asks the card worker and listens to it, and another program.
+//! Who takes part: a rig with a card, its holder, and another program.
 
 use std::ffi::CString;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use pcsc::{Protocols, Scope, ShareMode};
-use sluss_card::{
-    Access, AfterUse, Binding, CardInfo, Cards, Command, Config, Error, Event, HeapVault, KeyId,
-    KeySource, Op, Pin, PinEntry, PinLife,
-};
+use sluss_card::sealed::{Method, SealedKey, seal};
+use sluss_card::{Access, AfterUse, Binding, Config, KeyId, KeySource, PinLife};
+use sluss_tests::cardholder::Cardholder;
 use sluss_tests::netns::Netns;
-use sluss_tests::rig::{Rig, VirtualCard};
+use sluss_tests::rig::{PivIdentity, Rig, VirtualCard};
+use x25519_dalek::{X25519_BASEPOINT_BYTES, x25519};
 
 /// How long anything may take that a trial does not measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// Given to each request to a healthy card.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn start() -> Result<(Rig, VirtualCard)> {
     let rig = Rig::start(Netns::own("own")?, Path::new("/run/rig"))?;
@@ -36,6 +33,14 @@ pub(crate) fn bound_to(card: &VirtualCard) -> Config {
     };
     Config {
         binding: Some(binding),
+        ..unbound()
+    }
+}
+
+/// The settings of a laptop that no card was enrolled on. The rig's cards have the PIN of every new card.
+fn unbound() -> Config {
+    Config {
+        binding: None,
         access: Access::Pcsc,
         pin: PinLife::Ask,
         after_use: AfterUse::Keep,
@@ -44,158 +49,54 @@ pub(crate) fn bound_to(card: &VirtualCard) -> Config {
     }
 }
 
+/// The settings of a laptop whose key is sealed to this card, and that key's public half.
+pub(crate) fn sealed_to(card: &VirtualCard<PivIdentity>) -> Result<(Config, [u8; 32])> {
+    let identity = card.identity();
+    let (private, method) = ([0x51; 32], Method::EcdhP256);
+    let file = seal(&private, method, &identity.public_key, &identity.serial)?;
+    let public_key = x25519(private, X25519_BASEPOINT_BYTES);
+    let binding = Binding {
+        serial: identity.serial.clone(),
+        public_key,
+        id: KeyId::Piv,
+        source: KeySource::Sealed(SealedKey::parse(&file)?),
+    };
+    let config = Config {
+        binding: Some(binding),
+        ..unbound()
+    };
+    Ok((config, public_key))
+}
+
 /// A card in the reader, and a worker that has not yet been listened to.
-pub(crate) fn inserted() -> Result<(Rig, VirtualCard, User)> {
+pub(crate) fn inserted() -> Result<(Rig, VirtualCard, Cardholder)> {
     let (rig, mut card) = start()?;
     card.insert()?;
-    let user = User::start(bound_to(&card))?;
+    let user = Cardholder::start(bound_to(&card))?;
     Ok((rig, card, user))
 }
 
 /// The same after the PIN.
-pub(crate) fn verified() -> Result<(Rig, VirtualCard, User)> {
-    let (rig, card, mut user) = inserted()?;
+pub(crate) fn verified() -> Result<(Rig, VirtualCard, Cardholder)> {
+    verified_with(PinLife::Ask, AfterUse::Keep)
+}
+
+/// The same with a policy of its own.
+pub(crate) fn verified_with(
+    pin: PinLife,
+    after_use: AfterUse,
+) -> Result<(Rig, VirtualCard, Cardholder)> {
+    let (rig, mut card) = start()?;
+    card.insert()?;
+    let config = Config {
+        pin,
+        after_use,
+        ..bound_to(&card)
+    };
+    let mut user = Cardholder::start(config)?;
     let serial = user.inserted()?.serial;
-    ensure!(user.verify(&serial, "123456", false)? == Ok(()));
+    ensure!(user.verify(&serial, "123456")? == Ok(()));
     Ok((rig, card, user))
-}
-
-/// Asks the worker and listens to it, as the daemon does.
-pub(crate) struct User {
-    pub(crate) cards: Cards,
-    events: Receiver<Event>,
-    /// All that was ever heard.
-    heard: Vec<String>,
-    ops: u64,
-}
-
-impl User {
-    pub(crate) fn start(config: Config) -> Result<User> {
-        let (sender, events) = mpsc::channel();
-        let vault = Box::new(HeapVault::default());
-        let cards = sluss_card::start(config, vault, move |event| drop(sender.send(event)))?;
-        Ok(User {
-            cards,
-            events,
-            heard: Vec::new(),
-            ops: 0,
-        })
-    }
-
-    /// Listens until `pick` finds what it wants.
-    pub(crate) fn expect<T>(
-        &mut self,
-        what: &str,
-        mut pick: impl FnMut(Event) -> Option<T>,
-    ) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let Ok(event) = self
-                .events
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            else {
-                bail!(
-                    "{what} did not come; heard so far:\n{}",
-                    self.heard.join("\n")
-                );
-            };
-            self.heard.push(event.to_string());
-            if let Some(found) = pick(event) {
-                return Ok(found);
-            }
-        }
-    }
-
-    pub(crate) fn heard_of(&self, words: &str) -> bool {
-        self.heard.iter().any(|event| event.contains(words))
-    }
-
-    pub(crate) fn inserted(&mut self) -> Result<CardInfo> {
-        self.expect("a card", |event| match event {
-            Event::Inserted { card, .. } => Some(card),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn removed(&mut self, from: &str) -> Result<()> {
-        self.expect("the removal", |event| {
-            matches!(event, Event::Removed { reader } if reader == from).then_some(())
-        })
-    }
-
-    pub(crate) fn locked(&mut self) -> Result<()> {
-        self.expect("the loss of the verified state", |event| {
-            matches!(event, Event::Locked { .. }).then_some(())
-        })
-    }
-
-    pub(crate) fn unusable(&mut self, at: &str) -> Result<Error> {
-        self.expect("word of an unusable card", |event| match event {
-            Event::Unusable { reader, reason } if reader == at => Some(reason),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn verify(
-        &mut self,
-        serial: &str,
-        pin: &str,
-        last_try_consented: bool,
-    ) -> Result<Result<(), Error>> {
-        let pin = Pin::new(pin.as_bytes().to_vec().into())?;
-        let asked = self.send(
-            Command::Verify {
-                serial: serial.to_owned(),
-                pin: PinEntry::Typed(pin),
-                last_try_consented,
-            },
-            TIMEOUT,
-        );
-        self.expect("the answer to the PIN", |event| match event {
-            Event::Verified { op, result } if op == asked => Some(result),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn dh(&mut self, with: [u8; 32]) -> Result<Result<[u8; 32], Error>> {
-        self.dh_within(with, TIMEOUT)
-    }
-
-    pub(crate) fn dh_within(
-        &mut self,
-        with: [u8; 32],
-        timeout: Duration,
-    ) -> Result<Result<[u8; 32], Error>> {
-        let asked = self.send(Command::Dh { with }, timeout);
-        self.expect("the answer to a Diffie-Hellman", |event| match event {
-            Event::Dh { op, result } if op == asked => {
-                Some(result.map(|secret| *secret.as_bytes()))
-            }
-            _ => None,
-        })
-    }
-
-    pub(crate) fn lock(&mut self) -> Result<Result<(), Error>> {
-        let asked = self.send(Command::Lock, TIMEOUT);
-        self.expect("the answer to locking", |event| match event {
-            Event::Relocked { op, result } if op == asked => Some(result),
-            _ => None,
-        })
-    }
-
-    pub(crate) fn refresh(&mut self) -> Result<Result<CardInfo, Error>> {
-        let asked = self.send(Command::Refresh, TIMEOUT);
-        self.expect("the answer to a refresh", |event| match event {
-            Event::Refreshed { op, result } if op == asked => Some(result),
-            _ => None,
-        })
-    }
-
-    fn send(&mut self, command: Command, timeout: Duration) -> Op {
-        self.ops += 1;
-        self.cards.send(Op(self.ops), command, timeout);
-        Op(self.ops)
-    }
 }
 
 /// Another program that uses the card in the first reader; for pcscd each context is one.

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use sluss_card::{Error, Event};
 use x25519_dalek::X25519_BASEPOINT_BYTES;
 
-use crate::person::{User, bound_to, start, verified};
+use crate::person::{bound_to, start, verified};
+use sluss_tests::cardholder::Cardholder;
 
 pub(crate) fn a_restart_of_pcscd_is_survived() -> Result<()> {
     let (mut rig, mut card, mut user) = verified()?;
@@ -30,7 +31,7 @@ pub(crate) fn a_restart_of_pcscd_is_survived() -> Result<()> {
     card.insert()?;
     let info = user.inserted()?;
     ensure!(!info.ready, "the PIN outlived a restart");
-    ensure!(user.verify(&info.serial, "123456", false)? == Ok(()));
+    ensure!(user.verify(&info.serial, "123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(info.public_key));
     Ok(())
 }
@@ -38,7 +39,7 @@ pub(crate) fn a_restart_of_pcscd_is_survived() -> Result<()> {
 pub(crate) fn pcscd_may_come_later() -> Result<()> {
     let (mut rig, mut card) = start()?;
     rig.stop_pcscd()?;
-    let mut user = User::start(bound_to(&card))?;
+    let mut user = Cardholder::start(bound_to(&card))?;
     user.expect("word of the missing service", |event| {
         matches!(event, Event::ServiceLost { .. }).then_some(())
     })?;

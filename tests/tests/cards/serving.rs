@@ -8,7 +8,8 @@ use sluss_card::Error;
 use sluss_tests::moment::median;
 use x25519_dalek::{PublicKey, StaticSecret, X25519_BASEPOINT_BYTES, x25519};
 
-use crate::person::{Other, User, bound_to, inserted, verified};
+use crate::person::{Other, bound_to, inserted, verified};
+use sluss_tests::cardholder::Cardholder;
 
 pub(crate) fn the_card_computes_x25519() -> Result<()> {
     let (_rig, mut card, mut user) = inserted()?;
@@ -22,7 +23,7 @@ pub(crate) fn the_card_computes_x25519() -> Result<()> {
     );
 
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
-    ensure!(user.verify(&info.serial, "123456", false)? == Ok(()));
+    ensure!(user.verify(&info.serial, "123456")? == Ok(()));
     let mut times = Vec::new();
     for seed in 0..20 {
         let peer = PublicKey::from(&StaticSecret::from([seed; 32])).to_bytes();
@@ -51,7 +52,7 @@ pub(crate) fn locking_makes_the_card_forget() -> Result<()> {
     ensure!(user.lock()? == Ok(()));
     ensure!(user.refresh()?.is_ok_and(|info| !info.ready));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
-    ensure!(user.verify(&card.identity().serial, "123456", false)? == Ok(()));
+    ensure!(user.verify(&card.identity().serial, "123456")? == Ok(()));
     Ok(())
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn stopping_leaves_the_card_verified_for_others() -> Result<()> {
         "the card was reset under another program"
     );
     ensure!(card.stats()?.power_on == powered);
-    let mut again = User::start(bound_to(&card))?;
+    let mut again = Cardholder::start(bound_to(&card))?;
     ensure!(again.inserted()?.ready, "a card that is verified says so");
     Ok(())
 }

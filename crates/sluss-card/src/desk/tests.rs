@@ -554,6 +554,31 @@ fn an_unwrapped_key_answers_whatever_the_card_is_doing() {
 }
 
 #[test]
+fn an_unwrapped_key_does_not_feel_another_programs_exclusive_use() {
+    let mut office = Office::serving(unlocked("A"));
+    keep(&office);
+    office.request(1, Command::Refresh);
+    let busy = office.answered(0, Answer::Look(Err(Error::Busy)));
+    let told = "refresh 1: another program uses the card exclusively";
+    assert_eq!(busy, [told, "dismiss 0", "seat 1 at a", "1: look"]);
+    assert_eq!(office.looked(1, Err(Error::Busy)), ["dismiss 1"]);
+    assert_eq!(office.dh(2), ["dh 2: done"]);
+    // the reader tells that something changed
+    assert_eq!(office.present("a"), ["seat 2 at a", "2: look"]);
+    assert_eq!(office.looked(2, Ok(unlocked("A"))), NONE);
+    assert_eq!(office.request(3, Command::Refresh), ["2: look"]);
+    assert_eq!(
+        office.absent("a"),
+        [
+            "dismiss 2",
+            "card removed from a",
+            "refresh 3: the card is not in the reader"
+        ]
+    );
+    assert!(!office.desk.keeper.has_key());
+}
+
+#[test]
 fn secrets_are_wiped_when_the_card_leaves_or_cannot_serve_or_the_user_says_so() {
     let leaves: [fn(&mut Office); 6] = [
         |office| drop(office.absent("a")),

@@ -70,7 +70,10 @@ impl Turn<'_> {
                 // perhaps the program that had it to itself has let go
                 matches!(
                     (told, phase),
-                    (Told::Unusable(Error::Busy), Phase::Idle { .. })
+                    (
+                        Told::Unusable(Error::Busy) | Told::Inserted(_),
+                        Phase::Idle { .. }
+                    )
                 )
             }
         };
@@ -184,21 +187,29 @@ impl Turn<'_> {
     fn unusable(&mut self, reader: String, reason: Error, looks_left: u32) {
         let pause = SECOND_LOOK * 2_u32.pow(LOOKS.saturating_sub(looks_left));
         let again = looks_left > 0 && !reason.is_lasting();
-        let idle = Standing {
-            told: match &reason {
-                Error::Gone => Told::Nothing,
-                reason => Told::Unusable(reason.clone()),
-            },
-            phase: Phase::Idle {
-                again_at: again.then(|| self.now + pause),
-                looks_left: looks_left.saturating_sub(1),
-            },
+        let phase = Phase::Idle {
+            again_at: again.then(|| self.now + pause),
+            looks_left: looks_left.saturating_sub(1),
         };
-        let before = self.desk.cards.insert(reader.clone(), idle);
+        let before = self.desk.cards.remove(&reader);
         if let Some(before) = &before {
             self.dismiss(before);
         }
         let before = before.map_or(Told::Nothing, |before| before.told);
+        if let (Told::Inserted(_), Error::Busy, true) =
+            (&before, &reason, self.desk.keeper.has_key())
+        {
+            // another program has the card to itself, which an unwrapped key does not feel
+            let told = before;
+            self.desk.cards.insert(reader, Standing { told, phase });
+            return;
+        }
+        let told = match &reason {
+            Error::Gone => Told::Nothing,
+            reason => Told::Unusable(reason.clone()),
+        };
+        let standing = Standing { told, phase };
+        self.desk.cards.insert(reader.clone(), standing);
         let pulled = matches!(reason, Error::Gone | Error::OtherCard { .. });
         let served = matches!(before, Told::Inserted(_));
         if pulled && served || reason == Error::Gone && !matches!(before, Told::Nothing) {

@@ -7,6 +7,7 @@ use crate::attend::Parting;
 use crate::line::Line;
 use crate::{CardKind, Error, Pin, SharedSecret};
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// The way to the token in one reader, or in a slot that is always full.
 pub(crate) struct TokenLine {
@@ -86,6 +87,11 @@ impl Line for TokenLine {
         }
         Ok(())
     }
+
+    fn let_go(&mut self) {
+        self.token = None;
+        self.module.end();
+    }
 }
 
 /// A token, for as long as one transaction lasts.
@@ -104,7 +110,7 @@ pub(super) struct TokenApplet<'a> {
 
 impl TokenApplet<'_> {
     /// Asks the module, and takes note when token or module are not what they were.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         &mut self,
         request: impl FnOnce(&mut Module, u64, Option<Instant>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
@@ -118,21 +124,48 @@ impl TokenApplet<'_> {
         }
     }
 
-    pub(super) fn use_key<T>(
+    /// Asks for what spends no try. A reset by another program looks like a pull to some modules, and makes others fail: the
+    /// token is looked for in a new process, and asked once more if it is there.
+    fn ask_twice<T>(
+        &mut self,
+        request: impl Fn(&mut Module, u64, Option<Instant>) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        match self.ask(&request) {
+            Err(Error::Gone | Error::Module(Failure::Fault(Fault::Failed(_)))) => {
+                self.line.module.end();
+                self.lost = false;
+                self.fresh = false;
+                self.refresh()?;
+                self.ask(&request)
+            }
+            done => done,
+        }
+    }
+
+    fn use_key<T>(
         &mut self,
         request: impl Fn(&mut Module, KeyAt<'_>, Option<Instant>) -> Result<T, Failure>,
     ) -> Result<T, Error> {
         let id = self.line.key.clone();
-        let ask = |applet: &mut Self| {
-            applet.ask(|module, slot, deadline| request(module, KeyAt { slot, id: &id }, deadline))
+        let request = |module: &mut Module, slot, deadline| {
+            request(module, KeyAt { slot, id: &id }, deadline)
         };
-        match (ask(self), self.pin.clone()) {
+        match (self.ask_twice(request), self.pin.clone()) {
             (Err(Error::Locked), Some(pin)) => {
                 self.ask(|module, slot, deadline| module.log_in(slot, Some(&pin), deadline))?;
-                ask(self)
+                self.ask(request)
             }
             (done, _) => done,
         }
+    }
+
+    /// Signs with the key.
+    pub(super) fn sign(
+        &mut self,
+        scheme: Scheme,
+        message: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.use_key(|module, key, deadline| module.sign(key, scheme, message, deadline))
     }
 
     /// Reads the token anew, unless that was just done.
@@ -141,15 +174,11 @@ impl TokenApplet<'_> {
             return Ok(());
         }
         let place = self.line.place.clone();
-        let tokens = self.ask(|module, _, deadline| module.look(Some(&place), deadline))?;
-        let mut tokens = tokens.into_iter();
-        match tokens.find(|token| token.slot == self.token.slot) {
-            Some(token) if serial(&token) == self.serial => self.token = token,
-            Some(_) | None => {
-                self.lost = true;
-                return Err(Error::Gone);
-            }
-        }
+        let mut tokens = self.ask(|module, _, deadline| module.look(Some(&place), deadline))?;
+        tokens.retain(|token| serial(token) == self.serial);
+        let found = choose(tokens, &self.line.key);
+        self.lost = found.is_err();
+        self.token = found?;
         Ok(())
     }
 
@@ -193,7 +222,7 @@ impl Applet for TokenApplet<'_> {
     }
 
     fn pin_status(&mut self) -> Result<PinStatus, Error> {
-        let pin = self.ask(Module::pin)?;
+        let pin = self.ask_twice(Module::pin)?;
         Ok(status(&pin))
     }
 
