@@ -34,6 +34,9 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("softhsm2", Program("softhsm2-util")),
     // other people's hands on cards and tokens
     ("opensc", Program("pkcs11-tool")),
+    ("gnupg", Program("gpg")),
+    ("scdaemon", File("/usr/lib/gnupg/scdaemon")),
+    ("yubico-piv-tool", Program("yubico-piv-tool")),
     ("iproute2", Program("ip")),
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
