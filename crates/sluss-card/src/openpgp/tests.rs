@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Pin;
-use crate::script::{Script, hex};
+use crate::script::{Noise, Script, hex};
 use zeroize::Zeroizing;
 
 const AID: (&str, &str) = ("00CA004F00", "D276000124010304 0006 12345678 0000 9000");
@@ -262,37 +262,4 @@ fn resident_pages() -> Option<u64> {
         .nth(1)?
         .parse()
         .ok()
-}
-
-/// xorshift64*: repeatable, and enough to spoil answers with.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % below
-    }
-
-    fn spoil(&mut self, mut answer: Vec<u8>) -> Vec<u8> {
-        match self.next(10) {
-            0 => answer.truncate(self.next(answer.len() + 1)),
-            1 => {
-                let (at, bit) = (self.next(answer.len()), self.next(8));
-                answer[at] ^= 1 << bit;
-            }
-            2 => answer = (0..self.next(300)).map(|_| self.next(256) as u8).collect(),
-            3 => answer
-                .splice(0..0, (0..self.next(40)).map(|_| 0x7F))
-                .for_each(drop),
-            4 => answer = vec![0x5A; 70_000],
-            // "More is to come", whatever is asked next.
-            5 => answer
-                .splice(answer.len().saturating_sub(2).., [0x61, 0])
-                .for_each(drop),
-            _ => {}
-        }
-        answer
-    }
 }

@@ -5,6 +5,7 @@ use crate::tlv;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey, PublicEncryptingKey};
 use num_bigint::BigUint;
+use std::sync::OnceLock;
 
 pub(crate) struct RawRsa {
     public: PublicEncryptingKey,
@@ -33,6 +34,12 @@ impl RawRsa {
             exponent: number(),
             private_exponent: number(),
         }
+    }
+
+    /// RSA-2048, made once for all tests that do not need one of their own.
+    pub(crate) fn shared() -> &'static Self {
+        static KEY: OnceLock<RawRsa> = OnceLock::new();
+        KEY.get_or_init(|| Self::generate(KeySize::Rsa2048))
     }
 
     /// RSADP and RSASP1 (RFC 8017, 5.1.2, 5.2.1).

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rsa::raw::RawRsa;
-use crate::script::hex;
+use crate::script::{Noise, hex};
 use aws_lc_rs::agreement::Algorithm as Curve;
 use aws_lc_rs::rsa::KeySize;
 
@@ -12,7 +12,7 @@ const SERIAL: &str = "0006:12345678";
 /// A card with one key.
 enum Paper {
     Curve(&'static Curve, PrivateKey),
-    Rsa(RawRsa),
+    Rsa(&'static RawRsa),
 }
 
 impl Paper {
@@ -20,8 +20,8 @@ impl Paper {
         Self::Curve(curve, PrivateKey::generate(curve).unwrap())
     }
 
-    fn rsa(size: KeySize) -> Self {
-        Self::Rsa(RawRsa::generate(size))
+    fn rsa() -> Self {
+        Self::Rsa(RawRsa::shared())
     }
 
     fn key(&self) -> CardKey {
@@ -63,21 +63,14 @@ impl Paper {
     }
 }
 
-fn every_method() -> Vec<(Method, Paper)> {
-    let mut all = vec![
+fn every_method() -> [(Method, Paper); 5] {
+    [
         (Method::EcdhP256, Paper::curve(&ECDH_P256)),
         (Method::EcdhP384, Paper::curve(&ECDH_P384)),
-    ];
-    for size in [KeySize::Rsa2048, KeySize::Rsa3072, KeySize::Rsa4096] {
-        for method in [
-            Method::RsaOaepSha256,
-            Method::RsaPkcs1,
-            Method::RsaSignature,
-        ] {
-            all.push((method, Paper::rsa(size)));
-        }
-    }
-    all
+        (Method::RsaOaepSha256, Paper::rsa()),
+        (Method::RsaPkcs1, Paper::rsa()),
+        (Method::RsaSignature, Paper::rsa()),
+    ]
 }
 
 fn open(file: &[u8], answer: &Answer) -> Result<[u8; 32], Error> {
@@ -105,8 +98,24 @@ fn what_is_sealed_opens_with_its_card() {
 }
 
 #[test]
+fn longer_rsa_keys_open_as_well() {
+    for size in [KeySize::Rsa3072, KeySize::Rsa4096] {
+        let card = RawRsa::generate(size);
+        for method in [Method::RsaOaepSha256, Method::RsaPkcs1] {
+            let file = seal(&SECRET, method, &card.card_key(), SERIAL).unwrap();
+            let Challenge::Decrypt(ciphertext, _) = SealedKey::parse(&file).unwrap().challenge()
+            else {
+                panic!("nothing to decrypt");
+            };
+            let block = Answer::Block(Zeroizing::new(card.raw(&ciphertext)));
+            assert_eq!(open(&file, &block), Ok(SECRET), "{method:?}");
+        }
+    }
+}
+
+#[test]
 fn middleware_may_take_the_padding_off() {
-    let card = RawRsa::generate(KeySize::Rsa2048);
+    let card = RawRsa::shared();
     for method in [Method::RsaOaepSha256, Method::RsaPkcs1] {
         let file = seal(&SECRET, method, &card.card_key(), SERIAL).unwrap();
         let Challenge::Decrypt(ciphertext, padding) = SealedKey::parse(&file).unwrap().challenge()
@@ -161,13 +170,7 @@ fn the_published_vectors_open() {
 /// With the right card's answer to the file as it was: the best that a forger could hope for.
 #[test]
 fn a_bit_that_is_wrong_anywhere_is_refused() {
-    for (method, card) in [
-        (Method::EcdhP256, Paper::curve(&ECDH_P256)),
-        (Method::EcdhP384, Paper::curve(&ECDH_P384)),
-        (Method::RsaOaepSha256, Paper::rsa(KeySize::Rsa2048)),
-        (Method::RsaPkcs1, Paper::rsa(KeySize::Rsa2048)),
-        (Method::RsaSignature, Paper::rsa(KeySize::Rsa2048)),
-    ] {
+    for (method, card) in every_method() {
         let file = card.seal(method);
         let answer = card.answer(&SealedKey::parse(&file).unwrap().challenge());
         for bit in 0..file.len() * 8 {
@@ -224,7 +227,7 @@ fn every_answer_that_does_not_open_is_refused_alike() {
         }
     }
     // zeros are what a wrong padding is taken for
-    let card = Paper::rsa(KeySize::Rsa2048);
+    let card = Paper::rsa();
     let zeros = Answer::Plain(Zeroizing::new(vec![0; 32]));
     assert_eq!(
         open(&card.seal(Method::RsaPkcs1), &zeros),
@@ -255,10 +258,7 @@ fn no_two_seals_are_alike() {
 
 #[test]
 fn a_key_is_sealed_only_by_what_it_can_do() {
-    let (p256, rsa) = (
-        Paper::curve(&ECDH_P256).key(),
-        Paper::rsa(KeySize::Rsa2048).key(),
-    );
+    let (p256, rsa) = (Paper::curve(&ECDH_P256).key(), Paper::rsa().key());
     let refused = |method, key| seal(&SECRET, method, key, SERIAL).unwrap_err();
     assert_eq!(refused(Method::EcdhP384, &p256), Error::Unsuitable);
     assert_eq!(refused(Method::RsaOaepSha256, &p256), Error::Unsuitable);
@@ -293,7 +293,7 @@ fn serial_numbers_are_short_and_printable() {
 
 #[test]
 fn a_signature_has_to_be_the_cards_own() {
-    let card = Paper::rsa(KeySize::Rsa2048);
+    let card = Paper::rsa();
     let begun = || SignatureSeal::begin(x25519::public_key(&SECRET), &card.key(), SERIAL).unwrap();
     let (seal, another) = (begun(), begun());
     let signature = card.answer(&seal.challenge());
@@ -316,19 +316,13 @@ fn a_signature_has_to_be_the_cards_own() {
 fn noise_is_refused_and_nothing_else() {
     let seed = 0x5EA1_ED00_u64;
     println!("seed {seed:#x}");
-    let mut state = seed;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut noise = Noise(seed);
     for _ in 0..20_000 {
-        let length = next() as usize % 300;
-        let mut noise: Vec<u8> = (0..length).map(|_| next() as u8).collect();
+        let length = noise.next(300);
+        let mut file: Vec<u8> = (0..length).map(|_| noise.next(256) as u8).collect();
         let header = b"SLUSSKEY\x01\x01";
-        let kept = (next() as usize % (header.len() + 1)).min(noise.len());
-        noise[..kept].copy_from_slice(&header[..kept]);
-        assert!(SealedKey::parse(&noise).is_err());
+        let kept = noise.next(header.len() + 1).min(file.len());
+        file[..kept].copy_from_slice(&header[..kept]);
+        assert!(SealedKey::parse(&file).is_err());
     }
 }
