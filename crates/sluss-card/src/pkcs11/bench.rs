@@ -73,9 +73,8 @@ impl Bench for TokenApplet<'_> {
         _order: &Order,
         _terms: &Terms,
     ) -> Result<(), enroll::Error> {
-        let made = self.use_key(|module, key, deadline| {
-            module.generate(key.slot, algorithm, key.id, LABEL, deadline)
-        });
+        let made = self
+            .ask(|module, slot, deadline| module.generate(slot, algorithm, OURS, LABEL, deadline));
         self.forget();
         match made {
             Ok(_) => Ok(()),
@@ -95,8 +94,7 @@ impl Bench for TokenApplet<'_> {
             CardKey::P384(_) => Scheme::EcdsaSha384,
             CardKey::Rsa(_) => Scheme::RsaPkcs1Sha256,
         };
-        let signature =
-            self.use_key(|module, key, deadline| module.sign(key, scheme, message, deadline))?;
+        let signature = TokenApplet::sign(self, scheme, message)?;
         Ok(match scheme {
             Scheme::RsaPkcs1Sha256 => signature.to_vec(),
             Scheme::EcdsaSha256 | Scheme::EcdsaSha384 => der(&signature),
