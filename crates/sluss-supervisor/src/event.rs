@@ -47,6 +47,8 @@ pub enum Event {
     },
     /// The user wants the keys wiped now: `sluss lock`.
     LockRequested,
+    /// The screen was locked, or its user has left.
+    SessionLocked,
 
     /// The tunnel's device and threads are there; handshakes begin.
     TunnelStarted {
@@ -115,7 +117,7 @@ pub enum PinSource {
     /// The user will type it on the reader's own keys.
     Pad,
     /// The user typed it for somebody else, who hands it on: at login, or at the locked screen. It may be for another
-    /// card, so it is tried while all tries are left, and only then.
+    /// card, so it is tried while all tries are left, and only then. Where PINs are kept it renews the one that was wiped.
     Login,
 }
 

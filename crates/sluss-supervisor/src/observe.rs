@@ -40,10 +40,11 @@ impl State {
             Event::PinOffered {
                 source,
                 last_try_consented,
-            } => return Some(self.pin_offered(source, last_try_consented, now)),
+            } => return Some(self.pin_offered(policy, source, last_try_consented, now)),
             Event::PinChecked { op, check } => self.pin_checked(op, check),
             Event::PinDeclined { op } => self.pin_declined(op),
             Event::LockRequested => return self.lock_requested(),
+            Event::SessionLocked => self.session_locked(),
 
             Event::TunnelStarted { op } => self.tunnel_started(op, now),
             Event::TunnelStartFailed { op, why } => self.tunnel_failed(policy, op, why, now),

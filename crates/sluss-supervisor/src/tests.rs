@@ -427,6 +427,7 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
         offer(PinSource::User),
         offer(PinSource::Login),
         Event::LockRequested,
+        Event::SessionLocked,
         Event::UserUp,
         Event::UserDown,
     ];

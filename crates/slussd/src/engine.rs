@@ -227,6 +227,7 @@ impl Engine {
                 effects.push(self.cards.refresh());
             }
             Input::SessionLocked => {
+                self.step(sup::Event::SessionLocked, now, &mut effects);
                 effects.push(self.cards.forget(false));
                 // A card that still answers will do without what was wiped.
                 effects.push(self.cards.refresh());

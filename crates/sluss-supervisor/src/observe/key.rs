@@ -1,6 +1,6 @@
 //! What cards and PINs do to the picture of the world.
 
-use sluss_policy::{OnRemoval, Policy};
+use sluss_policy::{OnRemoval, PinLife, Policy};
 
 use crate::decide::{PAD_CHECK, PIN_CHECK};
 use crate::link::next_hops;
@@ -80,6 +80,7 @@ impl State {
 
     pub(super) fn pin_offered(
         &mut self,
+        policy: &Policy,
         source: PinSource,
         last_try_consented: bool,
         now: Time,
@@ -89,35 +90,33 @@ impl State {
             PinSource::Pad => (1, PAD_CHECK),
             PinSource::Login => (ALL_TRIES, PIN_CHECK),
         };
-        match &self.key {
+        // What the card still remembers, the daemon was told to forget when the screen was locked.
+        let renews = source == PinSource::Login && policy.card.pin == PinLife::UntilLock;
+        let wants_it = match &self.key {
             Key::Locked(card)
             | Key::AwaitingPin { card, .. }
             | Key::Declined { card, .. }
-            | Key::Withdrawn(card)
-                if card.tries_left >= tries_needed =>
-            {
-                let card = card.clone();
-                let op = self.op();
-                self.key = Key::Verifying {
-                    card,
-                    op,
-                    deadline: now + patience,
-                };
-                Action::VerifyPin {
-                    op,
-                    last_try_consented,
-                }
-            }
+            | Key::Withdrawn(card) => Some(card),
+            Key::Unlocked(card) => Some(card).filter(|_| renews),
             Key::Absent
             | Key::Away { .. }
             | Key::Unusable(_)
-            | Key::Locked(_)
-            | Key::AwaitingPin { .. }
-            | Key::Declined { .. }
-            | Key::Withdrawn(_)
             | Key::Verifying { .. }
-            | Key::Unlocked(_)
-            | Key::Blocked(_) => Action::DiscardPin,
+            | Key::Blocked(_) => None,
+        };
+        let Some(card) = wants_it.filter(|card| card.tries_left >= tries_needed) else {
+            return Action::DiscardPin;
+        };
+        let card = card.clone();
+        let op = self.op();
+        self.key = Key::Verifying {
+            card,
+            op,
+            deadline: now + patience,
+        };
+        Action::VerifyPin {
+            op,
+            last_try_consented,
         }
     }
 
@@ -170,10 +169,16 @@ impl State {
         }
     }
 
-    pub(super) fn lock_requested(&mut self) -> Option<Action> {
+    /// What may stay when the screen is locked is the card worker's to know. A card that is away is not waited for: who
+    /// locked the screen has gone.
+    pub(super) fn session_locked(&mut self) {
         if matches!(self.key, Key::Away { .. }) {
             self.key = Key::Absent;
         }
+    }
+
+    pub(super) fn lock_requested(&mut self) -> Option<Action> {
+        self.session_locked();
         let card = self.key.card()?.clone();
         self.key = Key::Withdrawn(card);
         Some(Action::LockCard)

@@ -157,6 +157,9 @@ impl Judge {
                     self.unlocked = Some(false);
                 }
             }
+            Event::SessionLocked => {
+                self.wipe_due |= self.secrets && self.away.take().is_some();
+            }
             Event::LockRequested => {
                 self.wipe_due |= self.secrets && self.away.take().is_some();
                 if self.unlocked.is_some() {
@@ -189,7 +192,10 @@ impl Judge {
                     PinSource::User | PinSource::Pad => 1,
                     PinSource::Login => 3,
                 };
-                let wanted = self.unlocked == Some(false) && self.check.is_none();
+                // These policies keep PINs until the screen is locked, and so a login renews one.
+                let unlocked_by_login = self.unlocked == Some(true) && *source == PinSource::Login;
+                let wanted = self.unlocked == Some(false) || unlocked_by_login;
+                let wanted = wanted && self.check.is_none();
                 self.patience = match source {
                     PinSource::User | PinSource::Login => Duration::from_secs(30),
                     PinSource::Pad => Duration::from_secs(90),
@@ -381,6 +387,7 @@ impl Judge {
                 self.fresh(*op);
                 assert!(self.pin_good, "a PIN tried that should not be: {self:?}");
                 self.check = Some((*op, sight.now + self.patience));
+                self.unlocked = Some(false);
             }
             Action::DiscardPin | Action::LockCard => {}
             Action::LockSession => {

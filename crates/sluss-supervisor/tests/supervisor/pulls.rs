@@ -123,7 +123,7 @@ fn each_pull_has_a_grace_of_its_own_and_a_reader_that_leaves_gives_no_second_one
 #[test]
 fn whatever_ends_the_grace_wipes_the_keys_in_the_same_turn() {
     type End = fn(&mut Laptop) -> Vec<Action>;
-    let ends: [(&str, End); 8] = [
+    let ends: [(&str, End); 9] = [
         ("time", |laptop| {
             laptop.pass_deadline(DeadlineReason::GraceOver)
         }),
@@ -135,6 +135,9 @@ fn whatever_ends_the_grace_wipes_the_keys_in_the_same_turn() {
             laptop.tell(Event::CardUnusable(CardFault::Silent))
         }),
         ("sluss lock", |laptop| laptop.tell(Event::LockRequested)),
+        ("a locked screen", |laptop| {
+            laptop.tell(Event::SessionLocked)
+        }),
         ("sluss down", |laptop| laptop.tell(Event::UserDown)),
         ("sleep", |laptop| laptop.tell(Event::Suspending)),
         ("the office", |laptop| {
@@ -296,8 +299,32 @@ fn a_login_spends_one_try_at_most_and_none_where_somebody_has_erred() {
 }
 
 #[test]
+fn the_pin_at_the_locked_screen_renews_the_one_that_was_wiped() {
+    let mut laptop = Laptop::connected_at_home();
+    let before = laptop.state.clone();
+    assert_eq!(laptop.tell(Event::SessionLocked), []);
+    assert_eq!(laptop.state, before, "the tunnel lives on");
+    let offered = laptop.offer_pin_from(PinSource::Login);
+    let [Action::VerifyPin { op, .. }] = offered[..] else {
+        panic!("{offered:?}")
+    };
+    assert!(matches!(laptop.state.tunnel, Tunnel::Up { .. }));
+    let check = PinCheck::Accepted;
+    laptop.tell(Event::PinChecked { op, check });
+    assert_eq!(laptop.state.key, before.key);
+
+    let mut laptop = Laptop::connected_at_home().ruled_by("pin = \"ask\"");
+    let offered = laptop.offer_pin_from(PinSource::Login);
+    assert_eq!(
+        offered,
+        [Action::DiscardPin],
+        "none is kept, none is missed"
+    );
+}
+
+#[test]
 fn a_login_without_a_card_that_wants_it_throws_the_pin_away() {
-    let mut laptop = Laptop::outside();
+    let mut laptop = Laptop::outside().ruled_by("pin = \"ask\"");
     let occasions: [fn(&mut Laptop); 3] = [
         |_| {},
         |laptop| drop(laptop.tell(Event::CardUnusable(CardFault::OtherCard))),

@@ -167,6 +167,7 @@ fn act_as_user(world: &mut World) {
             world.tell(Event::PinDeclined { op });
         }
         (_, 7) => world.tell(Event::UserDown),
+        (_, 8) if world.rng.bool() => world.tell(Event::SessionLocked),
         (_, 8) => world.tell(Event::LockRequested),
         (_, 4) => world.type_pin(PinSource::Pad),
         (_, 5 | 6) => world.type_pin(PinSource::Login),
