@@ -13,6 +13,7 @@ use crate::apdu::{Apdu, StatusWord, Transmit, exchange};
 use crate::applet::{Answer, Applet, Challenge, Description, PinEntry, PinStatus};
 use crate::key::{Algorithm, CardKey};
 use crate::{CardKind, Error, PadVerify, SharedSecret, rsa, tlv};
+use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use read::{Discovery, Metadata};
 use zeroize::Zeroizing;
 
@@ -70,17 +71,13 @@ impl<'a, T: Transmit> Session<'a, T> {
     /// [`Error::Locked`], [`Error::Unsupported`] for X25519, [`Error::Refused`], [`Error::Nonsense`], and what the reader says.
     pub fn sign(&mut self, key: &CardKey, message: &[u8]) -> Result<Vec<u8>, Error> {
         let step = "sign";
-        let digest = match key {
+        let input = match key {
             CardKey::X25519(_) => return Err(Error::Unsupported),
-            CardKey::P256(_) => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message)
-                .as_ref()
-                .to_vec(),
-            CardKey::P384(_) => aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, message)
-                .as_ref()
-                .to_vec(),
+            CardKey::P256(_) => digest(&SHA256, message).as_ref().to_vec(),
+            CardKey::P384(_) => digest(&SHA384, message).as_ref().to_vec(),
             CardKey::Rsa(key) => rsa::signature_block(message, key.modulus().len()),
         };
-        let signature = self.compute(step, key.algorithm(), CHALLENGE, &digest)?;
+        let signature = self.compute(step, key.algorithm(), CHALLENGE, &input)?;
         match key {
             CardKey::X25519(_) | CardKey::P256(_) | CardKey::P384(_) => Ok(signature.to_vec()),
             CardKey::Rsa(key) => Ok(whole_block(step, &signature, key.modulus().len())?.to_vec()),

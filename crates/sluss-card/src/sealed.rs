@@ -67,6 +67,9 @@ pub enum Error {
     /// The card's key does not do what the method needs.
     #[error("a key of the card's kind does not serve for this method")]
     Unsuitable,
+    /// The host gave no random numbers, or no memory.
+    #[error("the host's cryptography failed")]
+    Host,
     /// The card's public key is not one: a point off its curve, a modulus that is none.
     #[error("the card's public key is not valid")]
     PublicKey,
@@ -184,7 +187,8 @@ impl Method {
 /// The randomness is the library's own: its RSA encryption takes none from outside.
 ///
 /// # Errors
-/// [`Error::Serial`], [`Error::Unsuitable`] (also for [`Method::RsaSignature`], see [`SignatureSeal`]), [`Error::PublicKey`].
+/// [`Error::Serial`], [`Error::Unsuitable`] (also for [`Method::RsaSignature`], see [`SignatureSeal`]), [`Error::PublicKey`],
+/// [`Error::Host`].
 pub fn seal(
     private_key: &[u8; 32],
     method: Method,
@@ -212,7 +216,7 @@ impl SignatureSeal {
     /// Begins to seal the private key of this WireGuard public key.
     ///
     /// # Errors
-    /// [`Error::Serial`], [`Error::Unsuitable`].
+    /// [`Error::Serial`], [`Error::Unsuitable`], [`Error::Host`].
     pub fn begin(public_key: [u8; 32], card: &CardKey, serial: &str) -> Result<Self, Error> {
         let CardKey::Rsa(rsa) = card else {
             return Err(Error::Unsuitable);
@@ -260,10 +264,8 @@ fn agree_once(
     curve: &'static aws_lc_rs::agreement::Algorithm,
     card: &[u8],
 ) -> Result<Wrapped, Error> {
-    let ephemeral = PrivateKey::generate(curve).map_err(|_| Error::PublicKey)?;
-    let point = ephemeral
-        .compute_public_key()
-        .map_err(|_| Error::PublicKey)?;
+    let ephemeral = PrivateKey::generate(curve).map_err(|_| Error::Host)?;
+    let point = ephemeral.compute_public_key().map_err(|_| Error::Host)?;
     let card = UnparsedPublicKey::new(curve, card);
     // the library checks that the point is on the curve
     let secret = agree(&ephemeral, card, Error::PublicKey, |secret| {
@@ -298,7 +300,7 @@ fn encrypt(padding: Padding, card: &RsaKey) -> Result<Wrapped, Error> {
 
 fn random() -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut bytes = Zeroizing::new([0; 32]);
-    rand::fill(&mut *bytes).map_err(|_| Error::Unsuitable)?;
+    rand::fill(&mut *bytes).map_err(|_| Error::Host)?;
     Ok(bytes)
 }
 
@@ -311,7 +313,7 @@ fn encrypt_key(header: &Header, secret: &[u8], private_key: &[u8; 32]) -> Result
             key.seal_in_place_append_tag(nonce(), aad, &mut *ciphertext)
                 .ok()
         })
-        .ok_or(Error::Unsuitable)?;
+        .ok_or(Error::Host)?;
     Ok([header.bytes.as_slice(), &ciphertext].concat())
 }
 
