@@ -336,3 +336,6 @@ impl From<Failure> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

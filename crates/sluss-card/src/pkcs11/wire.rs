@@ -40,3 +40,6 @@ pub(super) fn read_frame(stream: &mut (impl Read + ?Sized)) -> io::Result<Zeroiz
     stream.read_exact(&mut payload)?;
     Ok(payload)
 }
+
+#[cfg(test)]
+mod tests;
