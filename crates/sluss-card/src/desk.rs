@@ -197,6 +197,11 @@ impl Desk {
         turn.out
     }
 
+    /// The end: nothing is kept, whoever still hangs with it in hand.
+    pub(crate) fn close(&self) {
+        self.keeper.release();
+    }
+
     /// When to come back with [`Input::DeadlineReached`] if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let cards = self.cards.values().filter_map(Standing::deadline);

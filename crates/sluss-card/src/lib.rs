@@ -1,11 +1,14 @@
-//! One card, one key: APDUs, the OpenPGP card, PIN tries, and the PC/SC worker at its edge.
+//! One card, one key: held or sealed, on an OpenPGP card, a PIV card or behind PKCS#11; PIN tries; and the worker at its edge.
 //!
-//! The WireGuard static key lives on the card, which computes the Diffie-Hellman of each handshake. Two halves:
+//! The WireGuard static key lives on the card, which computes the Diffie-Hellman of each handshake, or is sealed to the card's
+//! key and opened by it. Whoever asks for a Diffie-Hellman need not know which. Two halves:
 //!
-//! - Pure: [`apdu`], [`tlv`] and [`openpgp`] speak to a card through [`apdu::Transmit`]; `desk` decides which card
-//!   serves which request, and what a hang means. No I/O, no clock, no threads.
-//! - Edge: `watcher` waits for cards to come and go, `operator` holds the connection to one card, and [`start`] ties
-//!   them to the desk. A PC/SC call may block without limit, so every thread that makes one can be abandoned.
+//! - Pure: [`openpgp`] and [`piv`] speak to a card through [`apdu::Transmit`], and are an [`applet::Applet`] each; `attend` has
+//!   the rules for PINs and keys, `keeper` what outlasts an operation, [`sealed`] and [`certificate`] the formats; `desk`
+//!   decides which card serves which request, and what a hang means. No I/O, no clock, no threads.
+//! - Edge: `watcher` waits for cards to come and go, `operator` does one task at a time by way of a `connection` to PC/SC or of
+//!   [`pkcs11`], and [`start`] ties them to the desk. Each of these calls may block without limit, so every thread that makes
+//!   one can be abandoned.
 //!
 //! Requests go in by [`Cards::send`], everything that happened comes out as an [`Event`].
 

@@ -148,6 +148,7 @@ impl<E: FnMut(Event)> Shell<E> {
                 }
             }
         }
+        desk.close();
         self.operators.farewell();
     }
 }
@@ -252,4 +253,41 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHa
         .name(name.to_owned())
         .stack_size(STACK)
         .spawn(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AfterUse, Item, PinLife};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Notes that it was emptied.
+    struct Watched(Arc<AtomicBool>);
+
+    impl Vault for Watched {
+        fn fill(&mut self, _: Item, _: usize, _: &mut dyn FnMut(&mut [u8])) -> io::Result<()> {
+            Ok(())
+        }
+        fn show(&self, _: Item, _: &mut dyn FnMut(&[u8])) {}
+        fn wipe(&mut self, _: Item) {}
+        fn release(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_when_the_worker_has_stopped() {
+        let config = Config {
+            binding: None,
+            access: Access::Pcsc,
+            pin: PinLife::UntilLock,
+            after_use: AfterUse::Keep,
+            allow_factory_pin: false,
+            certificate: None,
+        };
+        let emptied = Arc::new(AtomicBool::new(false));
+        let cards = start(config, Box::new(Watched(emptied.clone())), |_| {}).unwrap();
+        cards.stop();
+        assert!(emptied.load(Ordering::SeqCst));
+    }
 }

@@ -527,16 +527,20 @@ fn a_token_that_nobody_can_pull_outlives_the_service() {
     assert_eq!(office.dh(1), ["0: dh"]);
 }
 
-/// Keeps what an operator would have kept in the task that it was just given.
+/// Keeps what an operator would keep that was given its task just now.
 fn keep(office: &Office) {
+    keep_in(office, office.desk.keeper.era());
+}
+
+/// The same in a task of this era, if that lasts.
+fn keep_in(office: &Office, era: Era) {
     let keeper = &office.desk.keeper;
-    let pin = Pin::new(b"271828".to_vec().into()).unwrap();
-    keeper.keep_pin(keeper.era(), &pin);
-    let key = |place: &mut [u8; 32]| {
+    keeper.keep_pin(era, &Pin::new(b"271828".to_vec().into()).unwrap());
+    let kept = keeper.keep_key(era, |place| {
         *place = [7; 32];
         Ok(())
-    };
-    keeper.keep_key(keeper.era(), key).unwrap();
+    });
+    assert_eq!(kept.is_ok(), keeper.era() == era);
 }
 
 #[test]
@@ -607,6 +611,20 @@ fn secrets_are_wiped_when_the_card_leaves_or_cannot_serve_or_the_user_says_so() 
 }
 
 #[test]
+fn a_sealed_key_that_does_not_open_is_nothing_to_ask_the_user_again_for() {
+    let closed = Error::SealedKey(crate::sealed::Error::Closed);
+    let mut office = Office::serving(card("A"));
+    office.verify(1, "A");
+    let told = [
+        format!("verify 1: {closed}"),
+        "dismiss 0".into(),
+        format!("card in a is unusable: {closed}"),
+    ];
+    assert_eq!(office.answered(0, Answer::Verify(Err(closed))), told);
+    assert_eq!(office.desk.deadline(), None);
+}
+
+#[test]
 fn forgetting_is_answered_at_once_and_leaves_the_card_as_it_is() {
     let mut office = Office::serving(unlocked("A"));
     office.dh(1);
@@ -630,7 +648,8 @@ fn a_kept_pin_that_was_refused_is_told_as_a_loss() {
 
 /// Random watchers, operators and callers against the promises of the interface.
 #[test]
-fn every_request_is_answered_once_and_cards_come_before_they_go() {
+fn every_request_is_answered_once_and_no_secret_stays_without_its_card() {
+    let mut kept = 0;
     for seed in 1..=300_u64 {
         let mut rng = seed;
         let mut below = |limit: u64| {
@@ -643,7 +662,10 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
         let mut office = Office::new();
         let mut asked = BTreeSet::new();
         let mut shown = BTreeSet::new();
-        let mut working: BTreeMap<Seat, u8> = BTreeMap::new();
+        let mut working: BTreeMap<Seat, (u8, Era)> = BTreeMap::new();
+        // dismissed in the middle of something, which may still succeed
+        let mut hung: Vec<Era> = Vec::new();
+        let mut serving = None;
         for op in 0..300 {
             office.now += Duration::from_millis(below(1500));
             let reader = ["a", "b"][below(2) as usize].to_owned();
@@ -654,10 +676,11 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                 2 if below(5) == 0 => Input::ServiceLost { reason: NONSENSE },
                 3..=5 => {
                     asked.insert(op);
-                    let command = match below(4) {
-                        0 => Command::Refresh,
-                        1 => Command::Lock,
-                        2 => Command::Dh { with: [9; 32] },
+                    let command = match below(10) {
+                        0..2 => Command::Refresh,
+                        2 => Command::Lock,
+                        3 => Command::Forget,
+                        4..7 => Command::Dh { with: [9; 32] },
                         _ => Command::Verify {
                             serial: ["A", "B"][below(2) as usize].into(),
                             pin: PinEntry::Typed(Pin::new(vec![b'1'; 6].into()).unwrap()),
@@ -687,7 +710,11 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                     } else {
                         unlocked("A")
                     };
-                    let answer = match (working.remove(&seat).unwrap(), error) {
+                    let (task, era) = working.remove(&seat).unwrap();
+                    if task == b'v' && error.is_none() {
+                        keep_in(&office, era);
+                    }
+                    let answer = match (task, error) {
                         (b'l', Some(error)) => Answer::Look(Err(error)),
                         (b'l', None) => Answer::Look(Ok(card)),
                         (b'v', error) => Answer::Verify(error.map_or(Ok(()), Err)),
@@ -704,7 +731,9 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                     |op: Op| assert!(asked.remove(&op.0), "seed {seed}: {} answered twice", op.0);
                 match output {
                     Output::Seat { .. } => {}
-                    Output::Assign { seat, task, .. } => {
+                    Output::Assign {
+                        seat, task, era, ..
+                    } => {
                         let kind = match task {
                             Task::Look => b'l',
                             Task::Verify { .. } => b'v',
@@ -712,16 +741,25 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                             Task::Lock => b'k',
                         };
                         assert!(
-                            working.insert(seat, kind).is_none(),
+                            working.insert(seat, (kind, era)).is_none(),
                             "seed {seed}: two tasks at once"
                         );
                     }
-                    Output::Dismiss { seat } => drop(working.remove(&seat)),
+                    Output::Dismiss { seat } => {
+                        let task = working.remove(&seat);
+                        hung.extend(task.filter(|(task, _)| *task == b'v').map(|(_, era)| era));
+                    }
                     Output::Tell(event) => match event {
-                        Event::Inserted { reader, .. } | Event::Unusable { reader, .. } => {
+                        Event::Inserted { reader, .. } => {
+                            serving = Some(reader.clone());
+                            shown.insert(reader);
+                        }
+                        Event::Unusable { reader, .. } => {
+                            serving.take_if(|serving| *serving == reader);
                             shown.insert(reader);
                         }
                         Event::Removed { reader } => {
+                            serving.take_if(|serving| *serving == reader);
                             assert!(
                                 shown.remove(&reader),
                                 "seed {seed}: removal of a card that nobody was told of"
@@ -741,6 +779,17 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
                     },
                 }
             }
+            if below(4) == 0
+                && let Some(era) = hung.pop()
+            {
+                keep_in(&office, era);
+            }
+            let keeper = &office.desk.keeper;
+            assert!(
+                serving.is_some() || !keeper.has_pin() && !keeper.has_key(),
+                "seed {seed}: secrets without a card"
+            );
+            kept += u32::from(keeper.has_key());
             assert!(
                 office
                     .desk
@@ -764,4 +813,5 @@ fn every_request_is_answered_once_and_cards_come_before_they_go() {
         }
         assert!(asked.is_empty(), "seed {seed}: never answered {asked:?}");
     }
+    assert!(kept > 1000, "a key was kept in {kept} steps only");
 }

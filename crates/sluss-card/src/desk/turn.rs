@@ -178,6 +178,8 @@ impl Turn<'_> {
         }
         match error {
             Some(Error::Gone) => self.unusable(reader, Error::Gone, LOOKS),
+            // the right card, the right PIN, and still it does not open: no use asking the user again
+            Some(error @ Error::SealedKey(_)) => self.unusable(reader, error, 0),
             Some(error) if error.casts_doubt() => self.look(reader, LOOKS),
             Some(_) | None => {}
         }

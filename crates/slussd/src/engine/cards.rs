@@ -245,12 +245,21 @@ impl Engine {
     ) {
         self.cards.answered(&result);
         let locked = matches!(result, Err(Error::Locked));
+        // A kept PIN that the card refused has cost a try; that it is locked comes as an event of its own.
+        let tries_left = match &result {
+            Err(Error::WrongPin { left }) => Some(*left),
+            Err(Error::Blocked) => Some(0),
+            Ok(_) | Err(_) => None,
+        };
         let result = match result {
             Ok(secret) => sluss_wg::SharedSecret::new(*secret.as_bytes()),
             Err(Error::ZeroSecret) => Err(DhError::Zero),
             Err(_) => Err(DhError::Unavailable),
         };
         effects.push(Effect::Tunnel(TunnelOrder::Dh { id, result }));
+        if let Some(tries_left) = tries_left {
+            self.step(sup::Event::TriesCounted { tries_left }, now, effects);
+        }
         if locked {
             self.card_locked(now, effects);
         }
