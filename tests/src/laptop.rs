@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         format!(
             "schema = 1\n\
              [gateway]\nname = \"vpn.example.se\"\nendpoints = [\"{}\"]\npublic_key = \"{}\"\n\
@@ -51,6 +51,8 @@ pub struct Laptop {
     /// What systemd would set: the card service's socket, the bus, the lab's clock.
     environment: Vec<(&'static str, OsString)>,
     arguments: Vec<&'static str>,
+    /// "info", unless `SLUSS_LAB_LOG` or a trial says otherwise.
+    pub log_level: String,
     daemon: Option<Process>,
 }
 
@@ -62,15 +64,21 @@ impl Laptop {
         policy: &Policy,
         binding: &DeviceBinding,
     ) -> Result<Laptop> {
-        let state = directory.join("state");
-        std::fs::create_dir_all(&state)?;
+        let laptop = Laptop::unenrolled(netns, directory, policy)?;
+        std::fs::write(laptop.device_file(), &*binding.to_toml())?;
+        Ok(laptop)
+    }
+
+    /// Writes the files of a laptop that is bound to no card yet.
+    pub fn unenrolled(netns: Netns, directory: &Path, policy: &Policy) -> Result<Laptop> {
+        std::fs::create_dir_all(directory.join("state"))?;
         std::fs::write(directory.join("policy.toml"), policy.text())?;
-        std::fs::write(state.join("device.toml"), &*binding.to_toml())?;
         Ok(Laptop {
             netns,
             directory: directory.to_owned(),
             environment: Vec::new(),
             arguments: Vec::new(),
+            log_level: std::env::var("SLUSS_LAB_LOG").unwrap_or_else(|_| "info".to_owned()),
             daemon: None,
         })
     }
@@ -96,7 +104,7 @@ impl Laptop {
             .arg("--socket")
             .arg(self.socket())
             .arg("--log")
-            .arg(std::env::var("SLUSS_LAB_LOG").unwrap_or_else(|_| "info".to_owned()))
+            .arg(&self.log_level)
             .args(&self.arguments)
             .envs(self.environment.iter().cloned())
             .env("NO_COLOR", "1")
@@ -137,12 +145,22 @@ impl Laptop {
         std::fs::read_to_string(self.directory.join("slussd.log")).unwrap_or_default()
     }
 
+    /// Where the daemon keeps what the laptop is bound to.
+    pub fn device_file(&self) -> PathBuf {
+        self.directory.join("state/device.toml")
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.directory.join("slussd.sock")
     }
 
     /// `sluss ARGS`, with `input` typed.
     pub fn sluss(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        Ok(self.begin(arguments, input)?.wait_with_output()?)
+    }
+
+    /// The same, and nobody waits for its end.
+    pub fn begin(&self, arguments: &[&str], input: &str) -> Result<Child> {
         let mut command = self.command(arguments)?;
         command
             .stdin(Stdio::piped())
@@ -155,7 +173,7 @@ impl Laptop {
             .take()
             .context("standard input")?
             .write_all(input.as_bytes());
-        Ok(child.wait_with_output()?)
+        Ok(child)
     }
 
     /// What `sluss status --json` says.

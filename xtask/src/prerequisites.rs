@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("ethtool", Program("ethtool")),
     ("wireguard-tools", Program("wg")),
     ("wireguard-go", Program("wireguard-go")),
+    ("openssl", Program("openssl")),
     ("dbus-daemon", Program("dbus-daemon")),
     ("pinentry-curses", Program("pinentry-curses")),
     ("pinentry-tty", Program("pinentry-tty")),

@@ -81,6 +81,13 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "enroll",
+        shows: "a laptop bound to a card, and let in by a gateway",
+        checks: &[Lab("enroll")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "agent",
         shows: "the PIN asked for and the notifications in the user's session",
         checks: &[Lab("agent")],

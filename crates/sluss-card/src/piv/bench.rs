@@ -22,16 +22,7 @@ impl<T: Transmit> Bench for Session<'_, T> {
 
     /// What SP 800-78-5 lets a card have, and X25519 where a YubiKey is new enough. RSA last: it takes a card half a minute.
     fn makes(&mut self) -> Result<Vec<Algorithm>, Error> {
-        // not in SP 800-73: Yubico's GET VERSION
-        let apdu = Apdu {
-            header: [0x00, 0xFD, 0x00, 0x00],
-            data: &[],
-            answered: true,
-        };
-        let version = exchange(self.card, "tell its version", &apdu)?;
-        let x25519 = version.status == StatusWord::SUCCESS
-            && matches!(version.data[..], [major, minor, _] if [major, minor] >= FIRST_WITH_X25519);
-        let held = x25519.then_some(Algorithm::X25519);
+        let held = self.makes_x25519()?.then_some(Algorithm::X25519);
         let sealed = [Algorithm::P256, Algorithm::P384, Algorithm::Rsa2048];
         Ok(held.into_iter().chain(sealed).collect())
     }
@@ -66,6 +57,25 @@ impl<T: Transmit> Bench for Session<'_, T> {
     }
 }
 
+impl<T: Transmit> Session<'_, T> {
+    /// Yubico's GET VERSION, which other makers' cards answer as well, and GET METADATA of the management key, which they do not.
+    fn makes_x25519(&mut self) -> Result<bool, Error> {
+        let step = "tell its version";
+        let mut ask = |header| -> Result<_, Error> {
+            let apdu = Apdu {
+                header,
+                data: &[],
+                answered: true,
+            };
+            let answer = exchange(self.card, step, &apdu)?;
+            Ok((answer.status == StatusWord::SUCCESS).then_some(answer.data))
+        };
+        let version = ask([0x00, 0xFD, 0x00, 0x00])?.unwrap_or_default();
+        let new = matches!(version[..], [major, minor, _] if [major, minor] >= FIRST_WITH_X25519);
+        Ok(new && ask([0x00, 0xF7, 0x00, 0x9B])?.is_some())
+    }
+}
+
 /// From hexadecimal, as `yubico-piv-tool` wants it too.
 fn management_key(typed: &Pin) -> Result<ManagementKey, enroll::Error> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
@@ -80,4 +90,58 @@ fn management_key(typed: &Pin) -> Result<ManagementKey, enroll::Error> {
         key.push(byte.ok_or(enroll::Error::AdminPinFormat)?);
     }
     ManagementKey::new(key).map_err(|_| enroll::Error::AdminPinFormat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Script;
+
+    #[test]
+    fn x25519_is_made_by_yubikeys_that_are_new_enough_and_by_nobody_else() {
+        let held = Some(Algorithm::X25519);
+        for (version, metadata, first) in [
+            ("050700 9000", Some("0101FF 9000"), held),
+            ("050402 9000", None, Some(Algorithm::P256)),
+            // another maker, who says 6.6.6
+            ("060606 9000", Some("6D00"), Some(Algorithm::P256)),
+            ("6D00", None, Some(Algorithm::P256)),
+        ] {
+            let mut exchanges = vec![("00FD000000", version)];
+            exchanges.extend(metadata.map(|metadata| ("00F7009B00", metadata)));
+            let mut card = Script::new(&exchanges);
+            let mut session = Session {
+                card: &mut card,
+                serial: String::new(),
+                discovery: Default::default(),
+            };
+            assert_eq!(
+                session.makes().unwrap().first().copied(),
+                first,
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_management_key_is_hexadecimal_of_a_length_that_there_is() {
+        let typed = |text: &str| Pin::new(Zeroizing::new(text.as_bytes().to_vec())).unwrap();
+        for right in [
+            "0123456789abcdefABCDEF0123456789",
+            &"01".repeat(24),
+            &"fe".repeat(32),
+        ] {
+            assert!(management_key(&typed(right)).is_ok(), "{right}");
+        }
+        for wrong in [
+            "01",
+            "0",
+            &"0g".repeat(24),
+            &"01".repeat(25),
+            &"0".repeat(47),
+        ] {
+            let refused = management_key(&typed(wrong)).err();
+            assert_eq!(refused, Some(enroll::Error::AdminPinFormat), "{wrong}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The enrolment request: read back as it was written, and worthless as soon as anything in it is changed.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use fastrand::Rng;
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
