@@ -49,7 +49,7 @@ pub(super) struct Metadata {
 /// The discovery object, or `None` when another application answers, or a card that has none.
 pub(super) fn discovery(card: &mut impl Transmit) -> Result<Option<Discovery>, Error> {
     let step = "describe its PIN";
-    let Some(object) = get_data(card, step, DISCOVERY)? else {
+    let Some(object) = read_object(card, step, DISCOVERY)? else {
         return Ok(None);
     };
     let object = find(step, &object, 0x7E)?.unwrap_or(&object);
@@ -85,7 +85,7 @@ pub(super) fn serial(card: &mut impl Transmit) -> Result<String, Error> {
         step,
         what: "it has no unique identifier (CHUID)",
     };
-    let object = get_data(card, step, CHUID)?.ok_or(none.clone())?;
+    let object = read_object(card, step, CHUID)?.ok_or(none.clone())?;
     let chuid = find(step, &object, OBJECT)?.unwrap_or(&object);
     let number = |tag| {
         let value = find(step, chuid, tag);
@@ -111,7 +111,7 @@ pub(super) fn serial(card: &mut impl Transmit) -> Result<String, Error> {
 /// The certificate beside the key, DER, if there is one.
 pub(super) fn certificate(card: &mut impl Transmit) -> Result<Option<Vec<u8>>, Error> {
     let step = "read its certificate";
-    let Some(object) = get_data(card, step, CERTIFICATE)? else {
+    let Some(object) = read_object(card, step, CERTIFICATE)? else {
         return Ok(None);
     };
     let object = find(step, &object, OBJECT)?.unwrap_or(&object);
@@ -192,7 +192,7 @@ const ALGORITHMS: [Algorithm; 6] = [
 ];
 
 /// GET DATA (part 2, 3.1.2); `None` for an object that is not there, or that another application does not know.
-fn get_data(
+fn read_object(
     card: &mut impl Transmit,
     step: &'static str,
     object: &[u8],
