@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use sluss_ipc::enroll::Order;
@@ -47,6 +47,7 @@ fn main() -> ExitCode {
                 trial!(an_observer_learns_no_name_address_or_serial),
                 trial!(a_monitor_is_redacted_when_the_session_changes),
                 trial!(a_monitor_that_does_not_read_is_given_up),
+                trial!(a_daemon_that_hangs_costs_no_more_than_the_budget),
                 trial!(a_squatted_socket_is_refused),
                 trial!(the_socket_takes_no_place_but_a_dead_one),
                 trial!(a_pin_leaves_nothing_behind),
@@ -358,6 +359,48 @@ fn a_monitor_that_does_not_read_is_given_up() -> Result<()> {
     Ok(())
 }
 
+/// What a login may have to bear.
+fn a_daemon_that_hangs_costs_no_more_than_the_budget() -> Result<()> {
+    const BUDGET: Duration = Duration::from_millis(300);
+    let socket = Path::new("/run/hangs.sock");
+    let listener = UnixListener::bind(socket)?;
+    let asked = || -> Result<(Duration, Error)> {
+        let started = Instant::now();
+        let outcome = Client::connect_within(socket, BUDGET)
+            .and_then(|mut client| client.call(&Request::Status));
+        let error = outcome.err().context("answered by nobody")?;
+        Ok((started.elapsed(), error))
+    };
+    let in_time = |took: Duration| BUDGET <= took && took < 2 * BUDGET;
+    // Connected, never answered.
+    let (took, error) = asked()?;
+    ensure!(matches!(error, Error::Silent), "{error}");
+    ensure!(in_time(took), "{took:?}");
+    // Answered a byte at a time, for ever.
+    let dripping = listener.try_clone()?;
+    std::thread::spawn(move || -> Result<()> {
+        // The one before is still in the queue.
+        drop(dripping.accept()?);
+        let (mut stream, _) = dripping.accept()?;
+        stream.write_all(&1000_u32.to_be_bytes())?;
+        loop {
+            stream.write_all(b" ")?;
+            std::thread::sleep(BUDGET / 10);
+        }
+    });
+    let (took, error) = asked()?;
+    ensure!(matches!(error, Error::Silent), "{error}");
+    ensure!(in_time(took), "{took:?}");
+    // Not even accepted, since the queue is full.
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0)?)?;
+    let queued = UnixStream::connect(socket)?;
+    let (took, error) = asked()?;
+    ensure!(matches!(error, Error::Silent), "{error}");
+    ensure!(in_time(took), "{took:?}");
+    drop(queued);
+    Ok(())
+}
+
 fn a_squatted_socket_is_refused() -> Result<()> {
     if !has_several_users() {
         skip!("needs a second user: root, or subordinate ids");
@@ -445,6 +488,12 @@ fn a_pin_leaves_nothing_behind() -> Result<()> {
         );
     }
     ensure!(daemon.calls() == [Call::Unlock; 10]);
+    for _ in 0..10 {
+        let mut client = Client::connect(&daemon.socket)?;
+        let pin = Pin::new(PIN.bytes().into()).context("PIN")?;
+        let handed = client.call(&Request::HandOver { pin, uid: ALICE })?;
+        ensure!(matches!(handed, Response::HandedOver { .. }));
+    }
     ensure!(!in_memory(&PIN.end())?, "the PIN is still in memory");
     ensure!(
         !in_memory(&PIN.end_as_json())?,

@@ -2,6 +2,7 @@
 
 mod standin;
 mod terminal;
+mod whole;
 
 use std::fs::File;
 use std::io::Write;
@@ -18,6 +19,7 @@ use sluss_tests::netns::Process;
 use sluss_tests::{skip, trial, trials};
 
 use terminal::*;
+use whole::*;
 
 use standin::{Daemon, Desktop, Pinentries, Place, RELAY, SOON, prompt};
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         trial!(where_nobody_can_be_asked_the_user_is_told),
         trial!(the_newest_notification_takes_the_place_of_the_one_before),
         trial!(a_pin_leaves_nothing_behind),
+        trial!(one_pin_from_the_drawer_to_the_tunnel),
         trial!(a_real_pinentry_asks_in_a_terminal),
         trial!(a_real_pinentry_puts_the_terminal_back_when_withdrawn),
     ])

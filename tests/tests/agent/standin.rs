@@ -29,21 +29,28 @@ pub(crate) const RELAY: &str = "relay-as-pinentry";
 /// One trial's files, in a directory of its own.
 pub(crate) struct Place {
     directory: PathBuf,
+    socket: PathBuf,
     netns: Netns,
 }
 
 impl Place {
     pub(crate) fn new() -> Result<Self> {
+        Self::with_daemon_at(PathBuf::from("/run/agent/slussd/slussd.sock"))
+    }
+
+    /// For a daemon that others start.
+    pub(crate) fn with_daemon_at(socket: PathBuf) -> Result<Self> {
         let directory = PathBuf::from("/run/agent");
         std::fs::create_dir_all(&directory)?;
         Ok(Self {
             directory,
+            socket,
             netns: Netns::own("desktop")?,
         })
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.join("slussd/slussd.sock")
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn said(&self) -> Result<String> {
@@ -85,7 +92,7 @@ impl Daemon {
         let runtime = runtime()?;
         let listener = {
             let _context = runtime.enter();
-            Listener::bind(&place.socket())?
+            Listener::bind(place.socket())?
         };
         let is_operator = Arc::new(AtomicBool::new(true));
         let at_keyboard = Arc::clone(&is_operator);
