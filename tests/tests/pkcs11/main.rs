@@ -1,6 +1,7 @@
 //! Tokens behind PKCS#11: SoftHSM, OpenSC over the rig's cards, and a module that misbehaves. The worker process is this
 //! program itself, confined as the daemon's is.
 
+mod enrolment;
 mod misbehaviour;
 mod opensc;
 mod softhsm;
@@ -14,14 +15,20 @@ use sluss_card::{Access, AfterUse, Binding, Config, KeyId, KeySource, PinLife};
 use sluss_tests::{trial, trials};
 use slussd::pkcs11;
 
+use enrolment::{
+    a_card_behind_middleware_is_bound, a_token_makes_a_held_key, keys_that_are_there_are_bound,
+};
 use misbehaviour::{
-    a_crash_costs_the_request_alone, a_hang_costs_the_request_alone,
-    a_module_that_cannot_be_loaded_is_named, a_worker_has_nothing_of_the_daemon,
+    ERRAND, a_crash_costs_the_request_alone, a_hang_costs_the_request_alone,
+    a_module_that_cannot_be_loaded_is_named, a_worker_ends_with_its_daemon,
+    a_worker_has_nothing_of_the_daemon, an_idle_worker_sleeps, be_a_daemon,
     lies_of_a_module_are_found_out,
 };
 use opensc::{
-    a_held_key_on_an_openpgp_card, a_sealed_key_by_piv, a_wrong_pin_costs_one_try,
-    another_card_is_told,
+    a_card_may_be_told_to_forget_after_each_use, a_held_key_on_an_openpgp_card,
+    a_kept_pin_outlasts_other_programs, a_restart_of_pcscd_is_survived, a_sealed_key_by_piv,
+    a_wrong_pin_costs_one_try, another_card_is_told, other_programs_never_look_like_a_pull,
+    the_card_in_the_right_reader_serves,
 };
 use softhsm::{
     a_held_key_computes_what_x25519_does, a_key_may_want_the_pin_for_each_use,
@@ -35,6 +42,11 @@ fn main() -> ExitCode {
         && role == pkcs11::ROLE
     {
         return pkcs11::work(Path::new(module)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    if let [errand, module] = &arguments[..]
+        && errand == ERRAND
+    {
+        return be_a_daemon(Path::new(module)).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     // A place of each trial's own, and one of the few things that a worker gets of its daemon's environment.
     if std::env::var_os(token::CONFIGURATION.0).is_none() {
@@ -60,11 +72,21 @@ fn main() -> ExitCode {
         trial!(a_wrong_pin_costs_one_try),
         trial!(another_card_is_told),
         trial!(a_sealed_key_by_piv),
+        trial!(other_programs_never_look_like_a_pull),
+        trial!(a_kept_pin_outlasts_other_programs),
+        trial!(a_card_may_be_told_to_forget_after_each_use),
+        trial!(the_card_in_the_right_reader_serves),
+        trial!(a_restart_of_pcscd_is_survived),
+        trial!(a_token_makes_a_held_key),
+        trial!(keys_that_are_there_are_bound),
+        trial!(a_card_behind_middleware_is_bound),
         trial!(a_hang_costs_the_request_alone),
         trial!(a_crash_costs_the_request_alone),
         trial!(lies_of_a_module_are_found_out),
         trial!(a_module_that_cannot_be_loaded_is_named),
         trial!(a_worker_has_nothing_of_the_daemon),
+        trial!(a_worker_ends_with_its_daemon),
+        trial!(an_idle_worker_sleeps),
     ])
 }
 

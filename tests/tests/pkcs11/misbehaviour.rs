@@ -1,16 +1,20 @@
 //! Modules that hang, crash, refuse and lie: the card worker goes on answering, and a new process takes over.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use sluss_card::key::CardKey;
-use sluss_card::pkcs11::{Failure, Module, NewKey};
+use sluss_card::key::{Algorithm, CardKey};
+use sluss_card::pkcs11::{Failure, Module};
 use sluss_card::{Error, KeySource};
+use sluss_platform::process;
 use sluss_platform::worker::Worker;
-use sluss_tests::artifacts;
 use sluss_tests::cardholder::Cardholder;
 use sluss_tests::moment::eventually;
+use sluss_tests::{artifacts, netns, skip};
 use slussd::pkcs11::ROLE;
 use x25519_dalek::{PublicKey, StaticSecret};
 
@@ -30,6 +34,8 @@ const FIND_OBJECTS: u32 = 27;
 const DERIVE_KEY: u32 = 62;
 
 const THEIRS: [u8; 32] = [0x3C; 32];
+/// The argument that makes this program the daemon of a trial.
+pub(crate) const ERRAND: &str = "be-a-daemon";
 /// Given to a request that nobody will answer.
 const SHORT: Duration = Duration::from_millis(700);
 
@@ -188,6 +194,97 @@ pub(crate) fn a_worker_has_nothing_of_the_daemon() -> Result<()> {
     Ok(())
 }
 
+/// However it ends, and although it is undumpable and no root, as it is where Sluss is installed.
+pub(crate) fn a_worker_ends_with_its_daemon() -> Result<()> {
+    let (path, _, _) = token()?;
+    for user in [0, 65534] {
+        if user != 0 && !netns::has_several_users() {
+            skip!("a second user needs root or subordinate ids");
+        }
+        behave("hang", GET_SLOT_LIST)?;
+        let mut daemon = Command::new(std::env::current_exe()?)
+            .arg(ERRAND)
+            .arg(&path)
+            .uid(user)
+            .gid(user)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut said = String::new();
+        let mut from = BufReader::new(daemon.stdout.take().context("its output")?);
+        from.read_line(&mut said)?;
+        let worker = PathBuf::from(format!("/proc/{}", said.trim().parse::<u32>()?));
+        let waits = || {
+            Ok(std::fs::read_to_string(worker.join("maps"))?
+                .contains("bad-module")
+                .then_some(()))
+        };
+        eventually("the module is loaded", Duration::from_secs(10), waits)?;
+        daemon.kill()?;
+        daemon.wait()?;
+        // nobody in here takes leave of orphans, so a dead one stays listed
+        let gone = || {
+            Ok(state(&worker)
+                .is_none_or(|state| state == 'Z')
+                .then_some(()))
+        };
+        eventually("the worker is gone", Duration::from_secs(5), gone)?;
+    }
+    Ok(())
+}
+
+/// The daemon of that trial: starts a worker, says its number, asks it something, and waits for the answer.
+pub(crate) fn be_a_daemon(module: &Path) -> Result<()> {
+    process::harden()?;
+    let arguments = [ROLE.as_ref(), module.as_os_str()];
+    let mut worker = Worker::start(Path::new("/proc/self/exe"), &arguments)?;
+    println!("{}", worker.id());
+    // a frame of one byte: what tokens are there?
+    worker.write_all(&[0, 0, 0, 2, 0, 0])?;
+    worker.read_exact(&mut [0])?;
+    Ok(())
+}
+
+/// Nothing wakes a worker that nobody asks.
+pub(crate) fn an_idle_worker_sleeps() -> Result<()> {
+    let (path, _, _) = token()?;
+    let mut module = Module::new(launch(&path));
+    module.look(None, None)?;
+    let [worker] = &children()?[..] else {
+        anyhow::bail!("not one worker")
+    };
+    let switches = || -> Result<String> {
+        let status = std::fs::read_to_string(worker.join("status"))?;
+        let mut lines = status.lines();
+        let line = lines.find(|line| line.starts_with("voluntary_ctxt_switches"));
+        Ok(line.context("no count of switches")?.to_owned())
+    };
+    let asleep = || Ok((state(worker) == Some('S')).then_some(()));
+    eventually("the worker waits", Duration::from_secs(5), asleep)?;
+    let before = switches()?;
+    // there is nothing to wait for: what is measured is that nothing happens
+    std::thread::sleep(Duration::from_secs(3));
+    ensure!(switches()? == before, "it woke up");
+    drop(module);
+    ensure!(children()?.is_empty(), "it outlived its module");
+    Ok(())
+}
+
+/// As `ps` has it: S sleeps, Z is dead. `None` when there is no such process.
+fn state(process: &Path) -> Option<char> {
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state?.trim().chars().next()
+}
+
+/// Workers of this process.
+fn children() -> Result<Vec<PathBuf>> {
+    let listed = std::fs::read_to_string("/proc/thread-self/children")?;
+    let numbers = listed.split_whitespace();
+    Ok(numbers
+        .map(|number| Path::new("/proc").join(number))
+        .collect())
+}
+
 /// A token with an X25519 key, the misbehaving module before it, and the token's serial number and public key.
 fn token() -> Result<(PathBuf, String, [u8; 32])> {
     let softhsm = token::module()?;
@@ -197,7 +294,7 @@ fn token() -> Result<(PathBuf, String, [u8; 32])> {
     let tokens = module.look(None, None)?;
     let token = tokens.first().context("no token")?;
     module.log_in(token.slot, Some(&token::pin(PIN)?), None)?;
-    let key = module.generate(token.slot, NewKey::X25519, b"wg", "WireGuard", None)?;
+    let key = module.generate(token.slot, Algorithm::X25519, b"wg", "WireGuard", None)?;
     let CardKey::X25519(public_key) = key.public else {
         anyhow::bail!("{:?} was made", key.public)
     };

@@ -1,12 +1,14 @@
 //! OpenSC's module over the rig's cards: what middleware for real cards is like.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sluss_card::key::{Algorithm, CardKey};
 use sluss_card::pkcs11::{Key, Module, Token};
 use sluss_card::sealed::{Method, SealedKey, seal};
-use sluss_card::{Config, Error, KeyMode, KeySource};
+use sluss_card::{AfterUse, Config, Error, KeyMode, KeySource, PinLife};
 use sluss_tests::authority::Authority;
 use sluss_tests::cardholder::Cardholder;
 use sluss_tests::moment::{self, median, millis};
@@ -15,7 +17,7 @@ use sluss_tests::rig::{Rig, VirtualCard};
 use sluss_tests::skip;
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use crate::{bound_to, first_of, launch};
+use crate::{bound_to, first_of, launch, token};
 
 const OURS: [u8; 32] = [0x5A; 32];
 const THEIRS: [u8; 32] = [0x3C; 32];
@@ -46,8 +48,11 @@ pub(crate) fn a_held_key_on_an_openpgp_card() -> Result<()> {
         after.dh == before.dh + 10,
         "one use of the card's key for each"
     );
-    let (apdus, median) = ((after.apdu - before.apdu) / 10, median(times));
-    println!("measured {median:?} ms and {apdus} commands for a Diffie-Hellman through OpenSC");
+    let (apdus, median) = (
+        (after.apdu - before.apdu) / 10,
+        median(times).unwrap_or_default(),
+    );
+    println!("measured {median} ms and {apdus} commands for a Diffie-Hellman through OpenSC");
 
     let pulled = card.remove()?;
     user.removed(&rig.reader(0))?;
@@ -75,8 +80,12 @@ pub(crate) fn a_wrong_pin_costs_one_try() -> Result<()> {
     );
     ensure!(user.verify(&serial, "654321")? == Err(Error::WrongPin { left: 1 }));
     // the last one is not spent by itself
-    ensure!(user.verify(&serial, &card.identity().pin)? == Err(Error::OneTryLeft));
+    let right = card.identity().pin.clone();
+    ensure!(user.verify(&serial, &right)? == Err(Error::OneTryLeft));
     ensure!(card.stats()?.verify == before + 2, "the last try was spent");
+    ensure!(user.verify_at_all_costs(&serial, "654321")? == Err(Error::Blocked));
+    ensure!(user.verify_at_all_costs(&serial, &right)? == Err(Error::Blocked));
+    ensure!(user.refresh()?.is_ok_and(|card| card.tries_left == 0));
     Ok(())
 }
 
@@ -142,8 +151,124 @@ pub(crate) fn a_sealed_key_by_piv() -> Result<()> {
     Ok(())
 }
 
+/// Whatever others do to the card, it was not pulled: it is locked at most, one PIN makes it good, and none is spent unseen.
+pub(crate) fn other_programs_never_look_like_a_pull() -> Result<()> {
+    let (_rig, mut card, mut user, config) = held()?;
+    let serial = config.binding.context("a binding")?.serial;
+    let pin = card.identity().pin.clone();
+    user.inserted()?;
+    let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();
+    for (verified, disturb) in (1..).zip(DISTURBANCES) {
+        ensure!(user.verify(&serial, &pin)? == Ok(()));
+        ensure!(user.dh(with)?.is_ok());
+        disturb(&mut card)?;
+        ensure!(user.dh(with)? == Err(Error::Locked));
+        user.locked()?;
+        ensure!(card.stats()?.verify == verified, "a PIN was tried unseen");
+    }
+    ensure!(!user.heard_of("removed") && !user.heard_of("unusable"));
+    Ok(())
+}
+
+/// The same where policy keeps the PIN: nobody notices.
+pub(crate) fn a_kept_pin_outlasts_other_programs() -> Result<()> {
+    let (_rig, mut card, mut config) = card()?;
+    config.pin = PinLife::UntilLock;
+    let serial = config.binding.as_ref().context("a binding")?.serial.clone();
+    let mut user = Cardholder::start(config)?;
+    user.inserted()?;
+    let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();
+    ensure!(user.verify(&serial, &card.identity().pin)? == Ok(()));
+    for disturb in DISTURBANCES {
+        disturb(&mut card)?;
+        let asked = moment::now();
+        ensure!(user.dh(with)?.is_ok());
+        let took = millis(asked, moment::now());
+        println!("measured {took} ms for a Diffie-Hellman after another program, PIN included");
+    }
+    let verified = card.stats()?.verify;
+    ensure!(verified == 1 + DISTURBANCES.len() as u64, "{verified} PINs");
+    ensure!(!user.heard_of("removed") && !user.heard_of("lost its verified state"));
+    Ok(())
+}
+
+/// What a laptop's other programs do to a card.
+const DISTURBANCES: [fn(&mut VirtualCard) -> Result<()>; 3] = [
+    VirtualCard::reset,
+    |_| token::run(Command::new("opensc-tool").args(["--reader", "0", "--name"])),
+    |_| token::run(Command::new("opensc-tool").args(["--reader", "0", "--reset"])),
+];
+
+/// A login for each use, since policy wants the card to forget: possible with a kept PIN, and what it costs.
+pub(crate) fn a_card_may_be_told_to_forget_after_each_use() -> Result<()> {
+    let (_rig, mut card, mut config) = card()?;
+    config.pin = PinLife::UntilLock;
+    config.after_use = AfterUse::Unverify;
+    let serial = config.binding.as_ref().context("a binding")?.serial.clone();
+    let mut user = Cardholder::start(config)?;
+    user.inserted()?;
+    let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();
+    ensure!(user.verify(&serial, &card.identity().pin)? == Ok(()));
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let asked = moment::now();
+        ensure!(user.dh(with)?.is_ok());
+        times.push(millis(asked, moment::now()));
+    }
+    println!(
+        "measured {:?} ms for a Diffie-Hellman with login and logout",
+        median(times)
+    );
+    // the first used the login that the user made
+    ensure!(card.stats()?.verify == 5, "{} PINs", card.stats()?.verify);
+    Ok(())
+}
+
+/// Ours is the second card.
+pub(crate) fn the_card_in_the_right_reader_serves() -> Result<()> {
+    let (rig, _first, config) = card()?;
+    let theirs = config.binding.context("a binding")?.serial;
+    let mut second = rig.card(1)?;
+    second.insert()?;
+    let path = module()?;
+    let public_key = second.identity().public_key;
+    let (token, key) = find_in(&path, &rig.reader(1), &CardKey::X25519(public_key))?;
+    ensure!(token.serial != theirs);
+    let config = bound_to(&path, &token.serial, &key.id, public_key, KeySource::Held);
+    let mut user = Cardholder::start(config)?;
+    ensure!(user.inserted()?.serial == token.serial);
+    ensure!(user.unusable_in(&rig.reader(0))? == Error::OtherCard { serial: theirs });
+    ensure!(user.verify(&token.serial, &second.identity().pin)? == Ok(()));
+    second.remove()?;
+    user.removed(&rig.reader(1))?;
+    Ok(())
+}
+
+pub(crate) fn a_restart_of_pcscd_is_survived() -> Result<()> {
+    let (mut rig, mut card, mut user, config) = held()?;
+    let serial = config.binding.context("a binding")?.serial;
+    user.inserted()?;
+    ensure!(user.verify(&serial, &card.identity().pin)? == Ok(()));
+    rig.stop_pcscd()?;
+    user.removed(&rig.reader(0))?;
+    rig.start_pcscd()?;
+    card.insert()?;
+    ensure!(!user.inserted()?.ready);
+    ensure!(user.verify(&serial, &card.identity().pin)? == Ok(()));
+    let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();
+    ensure!(user.dh(with)?.is_ok());
+    Ok(())
+}
+
 /// An OpenPGP card in the first reader, and a worker that is bound to it.
 fn held() -> Result<(Rig, VirtualCard, Cardholder, Config)> {
+    let (rig, card, config) = card()?;
+    let user = Cardholder::start(config.clone())?;
+    Ok((rig, card, user, config))
+}
+
+/// The card, and the settings of a laptop that is bound to it.
+fn card() -> Result<(Rig, VirtualCard, Config)> {
     let path = module()?;
     let rig = Rig::start(Netns::own("own")?, Path::new("/run/rig"))?;
     let mut card = rig.card(0)?;
@@ -151,37 +276,26 @@ fn held() -> Result<(Rig, VirtualCard, Cardholder, Config)> {
     let public_key = card.identity().public_key;
     let (token, key) = find(&path, &rig, &CardKey::X25519(public_key))?;
     let config = bound_to(&path, &token.serial, &key.id, public_key, KeySource::Held);
-    let user = Cardholder::start(config.clone())?;
-    Ok((rig, card, user, config))
+    Ok((rig, card, config))
 }
 
 /// The token with this key in the first reader, once pcscd has seen the card.
-fn find(module: &Path, rig: &Rig, key: &CardKey) -> Result<(Token, Key)> {
+pub(crate) fn find(module: &Path, rig: &Rig, key: &CardKey) -> Result<(Token, Key)> {
+    find_in(module, &rig.reader(0), key)
+}
+
+fn find_in(module: &Path, reader: &str, key: &CardKey) -> Result<(Token, Key)> {
     let mut module = Module::new(launch(module));
-    let reader = rig.reader(0);
-    moment::eventually(
-        "the module shows the key",
-        std::time::Duration::from_secs(10),
-        || {
-            let tokens = module.look(Some(&reader), None).unwrap_or_default();
-            Ok(tokens.into_iter().find_map(|token| {
-                ensure_named_after(&token, &reader);
-                let found = token.keys.iter().find(|it| it.public == *key)?.clone();
-                Some((token, found))
-            }))
-        },
-    )
+    moment::eventually("the module shows the key", Duration::from_secs(10), || {
+        let tokens = module.look(Some(reader), None).unwrap_or_default();
+        Ok(tokens.into_iter().find_map(|token| {
+            let found = token.keys.iter().find(|it| it.public == *key)?.clone();
+            Some((token, found))
+        }))
+    })
 }
 
-fn ensure_named_after(token: &Token, reader: &str) {
-    assert_eq!(
-        token.place, reader,
-        "the slot is named after another reader"
-    );
-    assert!(token.removable, "a card that nobody can pull");
-}
-
-fn module() -> Result<PathBuf> {
+pub(crate) fn module() -> Result<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib")?;
     let below = folders.filter_map(|folder| Some(folder.ok()?.path().join("opensc-pkcs11.so")));
     let Some(module) = first_of(below) else {

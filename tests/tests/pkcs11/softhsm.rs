@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use sluss_card::applet::{Answer, Padding};
 use sluss_card::key::Algorithm;
-use sluss_card::pkcs11::{Failure, Fault, KeyAt, Launch, Module, NewKey, Scheme};
+use sluss_card::pkcs11::{Failure, Fault, KeyAt, Launch, Module, Scheme};
 use sluss_card::sealed::{Method, SealedKey, SignatureSeal, seal};
 use sluss_card::{CardKind, Error, KeyMode, KeySource};
 use sluss_tests::cardholder::Cardholder;
@@ -74,10 +74,10 @@ pub(crate) fn a_held_key_computes_what_x25519_does() -> Result<()> {
     let (path, launch) = token_with(&[])?;
     let mut module = Module::new(launch);
     let slot = module.look(None, None)?[0].slot;
-    let too_early = module.generate(slot, NewKey::X25519, b"wg", "WireGuard", None);
+    let too_early = module.generate(slot, Algorithm::X25519, b"wg", "WireGuard", None);
     ensure!(too_early.is_err(), "a key was made without a PIN");
     module.log_in(slot, Some(&token::pin(PIN)?), None)?;
-    let key = module.generate(slot, NewKey::X25519, b"wg", "WireGuard", None)?;
+    let key = module.generate(slot, Algorithm::X25519, b"wg", "WireGuard", None)?;
     let serial = module.look(None, None)?[0].serial.clone();
     drop(module);
     let sluss_card::key::CardKey::X25519(public_key) = key.public else {
@@ -201,7 +201,7 @@ fn public() -> [u8; 32] {
 }
 
 /// A token with keys of these names, made as pkcs11-tool is told.
-fn token_with(keys: &[(&str, &[&str])]) -> Result<(PathBuf, Launch)> {
+pub(crate) fn token_with(keys: &[(&str, &[&str])]) -> Result<(PathBuf, Launch)> {
     let path = token::module()?;
     token::make()?;
     for (id, arguments) in keys {
