@@ -44,7 +44,7 @@ pub enum KeyMode {
 pub enum PinLife {
     /// As long as the card remembers it. The daemon wipes it when the card has heard it.
     Ask,
-    /// In the daemon's locked memory until the card is pulled or locked, or the laptop sleeps.
+    /// In the daemon's locked memory until the card is pulled, the card or the screen is locked, or the laptop sleeps.
     UntilLock,
 }
 
