@@ -153,9 +153,10 @@ impl Attendant {
         }
     }
 
-    /// Whether everything is answered without the card as long as it is there.
-    pub(crate) fn needs_no_card(&self) -> bool {
-        self.keeper.has_key()
+    /// Whether the card's verified state is of no use from one task to the next: a sealed key is opened where the PIN is
+    /// verified, and then needs nothing but that the card is there.
+    pub(crate) fn may_let_go(&self) -> bool {
+        matches!(self.binding.source, KeySource::Sealed(_))
     }
 
     fn recognize_key(&self, key: &CardKey) -> Result<KeyMode, Error> {

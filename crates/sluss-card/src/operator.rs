@@ -58,7 +58,7 @@ impl Operator {
             result = done;
             parting
         });
-        if attendant.needs_no_card() {
+        if attendant.may_let_go() {
             self.line.let_go();
         }
         match ended {

@@ -59,6 +59,6 @@ fn main() -> ExitCode {
         trial!(opensc_tool_works_beside_us),
         trial!(pkcs15_tool_works_beside_us),
         trial!(gpg_works_beside_us),
-        trial!(an_opened_key_leaves_the_card_to_others),
+        trial!(a_sealed_key_leaves_the_card_to_others),
     ])
 }

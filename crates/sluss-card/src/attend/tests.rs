@@ -23,6 +23,7 @@ struct Card {
     pad: bool,
     /// Whether it knows VERIFY with P1 FF.
     forgets: bool,
+    certificate: Option<Vec<u8>>,
     asked: Vec<&'static str>,
 }
 
@@ -30,6 +31,9 @@ enum Key {
     X25519([u8; 32]),
     P256(PrivateKey),
 }
+
+/// 2027-01-15, when all clocks of these tests stand.
+const NOW: Duration = Duration::from_secs(1_800_000_000);
 
 impl Card {
     fn new(key: Key) -> Self {
@@ -41,6 +45,7 @@ impl Card {
             verified: false,
             pad: false,
             forgets: true,
+            certificate: None,
             asked: Vec::new(),
         }
     }
@@ -78,7 +83,7 @@ impl Applet for Card {
             serial: self.serial.into(),
             kind: CardKind::OpenPgp,
             key: self.public(),
-            certificate: None,
+            certificate: self.certificate.clone(),
             pin: self.pin_status()?,
         })
     }
@@ -184,8 +189,7 @@ impl Post {
 
     fn look(&self, card: &mut Card) -> Result<CardInfo, Error> {
         self.attendant.recognize(card)?;
-        self.attendant
-            .look(card, Duration::from_secs(1_800_000_000))
+        self.attendant.look(card, NOW)
     }
 
     /// Types the PIN, and does to the card what is to be done when its transaction ends.
@@ -419,4 +423,63 @@ fn a_key_that_was_sealed_to_another_card_does_not_open() {
     let closed = Error::SealedKey(sealed::Error::Closed);
     assert_eq!(post.verify(&mut other, PIN, false), Err(closed));
     assert!(!post.keeper.has_key());
+}
+
+/// A certificate for a public key, valid from then on for a year, and the rule that trusts its issuer.
+fn certify(key: &CardKey, year: i32) -> (Vec<u8>, certificate::Rule) {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut rule = certificate::Rule::default();
+    let root = authority.self_signed(&authority_key).unwrap();
+    rule.trust(root.der()).unwrap();
+
+    let mut leaf = rcgen::CertificateParams::default();
+    leaf.distinguished_name = rcgen::DistinguishedName::new();
+    leaf.distinguished_name
+        .push(rcgen::DnType::CommonName, "Kim Svensson");
+    leaf.not_before = rcgen::date_time_ymd(year, 1, 1);
+    leaf.not_after = rcgen::date_time_ymd(year + 1, 1, 1);
+    let public = rcgen::SubjectPublicKeyInfo::from_der(&key.to_spki()).unwrap();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let leaf = leaf.signed_by(&public, &issuer).unwrap();
+    (leaf.der().to_vec(), rule)
+}
+
+fn as_source(rule: certificate::Rule) -> certificate::Source {
+    certificate::Source::new(move || Ok(rule.clone()))
+}
+
+#[test]
+fn a_card_serves_only_with_the_certificate_that_policy_wants() {
+    let mut card = Card::for_sealed();
+    let (good, rule) = certify(&card.public(), 2027);
+    let mut post = Post::new(&card, PinLife::Ask, AfterUse::Keep);
+    card.certificate = Some(good.clone());
+    assert_eq!(post.look(&mut card).unwrap().subject, None, "nobody asked");
+    post.attendant.certificate = Some(as_source(rule));
+    let subject = post.look(&mut card).unwrap().subject;
+    assert_eq!(subject.as_deref(), Some("CN=Kim Svensson"));
+
+    let missing = Err(Error::Certificate(certificate::Refusal::Missing));
+    card.certificate = None;
+    assert_eq!(post.look(&mut card), missing);
+    // of a key that was replaced
+    let (foreign, rule) = certify(&Card::for_sealed().public(), 2027);
+    card.certificate = Some(foreign);
+    post.attendant.certificate = Some(as_source(rule));
+    assert_eq!(post.look(&mut card), missing);
+
+    let (expired, rule) = certify(&card.public(), 2025);
+    card.certificate = Some(expired);
+    post.attendant.certificate = Some(as_source(rule));
+    assert!(matches!(
+        post.look(&mut card),
+        Err(Error::Certificate(certificate::Refusal::Expired { .. }))
+    ));
+    card.certificate = Some(good);
+    assert!(matches!(
+        post.look(&mut card),
+        Err(Error::Certificate(certificate::Refusal::Untrusted { .. }))
+    ));
 }
