@@ -29,7 +29,7 @@ pub struct CardBinding {
     pub serial: String,
     /// WireGuard's, by which the gateway knows the laptop.
     pub public_key: PublicKey,
-    /// Which of the card's keys; `None`: the one that its kind has for this.
+    /// Which of the card's keys; `None`: the one that OpenPGP cards have for this, `openpgp:dec`. Never for a sealed key.
     pub key: Option<KeyId>,
     /// The WireGuard key, sealed to the card's; `None`: the card holds it. No secret without the card.
     pub sealed_key: Option<Vec<u8>>,
@@ -90,8 +90,12 @@ impl CardBinding {
     fn build(document: &mut Document<'_>) -> Option<Self> {
         let serial = document.required("card.serial", text(label));
         let public_key = document.required("card.public_key", text(str::parse));
-        let key = document.optional("card.key", text(str::parse));
         let sealed_key = document.optional("card.sealed_key", text(bytes(MAX_SEALED_KEY)));
+        let key = match &sealed_key {
+            // It opens with one key and no other.
+            Some(_) => Some(document.required("card.key", text(str::parse))?),
+            None => document.optional("card.key", text(str::parse)),
+        };
         Some(Self {
             serial: serial?,
             public_key: public_key?,

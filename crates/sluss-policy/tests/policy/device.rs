@@ -67,6 +67,15 @@ fn a_sealed_key_and_its_place_on_the_card_are_read() {
 }
 
 #[test]
+fn a_sealed_key_without_the_key_that_opens_it_is_refused() {
+    let error = first_mistake(&BINDING.replace("key = \"pkcs11:2b1c\"\n", ""));
+    assert_eq!(
+        error.to_string(),
+        "device.toml:6:2: 'card.key' is missing, for example: key = \"openpgp:dec\""
+    );
+}
+
+#[test]
 fn a_key_that_cannot_be_named_or_sealed_is_refused() {
     for (piece, replacement, reason) in [
         ("pkcs11:2b1c", "pkcs11:", ValueError::NotAKeyId),
