@@ -106,7 +106,9 @@ impl Disk {
                 "--timezone=off",
                 "--link-journal=no",
                 "--console=pipe",
-                "--capability=CAP_NET_ADMIN,CAP_NET_RAW",
+                // What a real machine's root has, and the daemon needs.
+                "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK",
+                "--system-call-filter=memfd_secret",
                 "--bind=/run/pcscd",
             ])
             // Debian's systemd wants the hierarchy of today, which the host may not have.
