@@ -289,7 +289,7 @@ fn the_units_are_sound() -> Result<()> {
         ("--system", "sluss-tunnel.target"),
         ("--user", "/usr/lib/systemd/user/sluss-agent.service"),
     ] {
-        let runtime = "XDG_RUNTIME_DIR=/run/user/0";
+        let runtime = "XDG_RUNTIME_DIR=/run";
         let verify = [runtime, "systemd-analyze", "verify", "--man=no", manager];
         let output = desk
             .laptop
