@@ -249,7 +249,7 @@ pub(crate) fn an_idle_worker_sleeps() -> Result<()> {
     let (path, _, _) = token()?;
     let mut module = Module::new(launch(&path));
     module.look(None, None)?;
-    let [worker] = &children()?[..] else {
+    let [worker] = &workers()?[..] else {
         anyhow::bail!("not one worker")
     };
     let switches = || -> Result<String> {
@@ -265,7 +265,7 @@ pub(crate) fn an_idle_worker_sleeps() -> Result<()> {
     std::thread::sleep(Duration::from_secs(3));
     ensure!(switches()? == before, "it woke up");
     drop(module);
-    ensure!(children()?.is_empty(), "it outlived its module");
+    ensure!(workers()?.is_empty(), "it outlived its module");
     Ok(())
 }
 
@@ -276,13 +276,47 @@ fn state(process: &Path) -> Option<char> {
     state?.trim().chars().next()
 }
 
-/// Workers of this process.
-fn children() -> Result<Vec<PathBuf>> {
-    let listed = std::fs::read_to_string("/proc/thread-self/children")?;
-    let numbers = listed.split_whitespace();
-    Ok(numbers
-        .map(|number| Path::new("/proc").join(number))
-        .collect())
+/// OpenSC keeps the PIN for itself: before the laptop sleeps, and when the user locks, the process is ended that knows it.
+pub(crate) fn what_a_module_remembers_ends_with_its_process() -> Result<()> {
+    let (path, serial, public_key) = token()?;
+    let config = bound_to(&path, &serial, b"wg", public_key, KeySource::Held);
+    let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();
+    let mut user = Cardholder::start(config)?;
+    user.inserted()?;
+    let ways: [fn(&mut Cardholder) -> Result<()>; 2] = [
+        |user| {
+            let locked = user.lock()?;
+            ensure!(locked == Ok(()));
+            Ok(())
+        },
+        Cardholder::forget,
+    ];
+    for way in ways {
+        ensure!(user.verify(&serial, PIN)? == Ok(()));
+        ensure!(user.dh(with)?.is_ok());
+        let [knowing] = &workers()?[..] else {
+            anyhow::bail!("not one worker")
+        };
+        way(&mut user)?;
+        let gone = || Ok((!knowing.exists()).then_some(()));
+        eventually("the worker has ended", Duration::from_secs(5), gone)?;
+        ensure!(user.dh(with)? == Err(Error::Locked));
+    }
+    Ok(())
+}
+
+/// The processes that this one has started, by whichever thread.
+fn workers() -> Result<Vec<PathBuf>> {
+    let mut workers = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        // a thread may have ended meanwhile
+        let listed = std::fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
+        let processes = listed
+            .split_whitespace()
+            .map(|number| Path::new("/proc").join(number));
+        workers.extend(processes);
+    }
+    Ok(workers)
 }
 
 /// A token with an X25519 key, the misbehaving module before it, and the token's serial number and public key.

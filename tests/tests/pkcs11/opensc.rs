@@ -215,10 +215,8 @@ pub(crate) fn a_card_may_be_told_to_forget_after_each_use() -> Result<()> {
         ensure!(user.dh(with)?.is_ok());
         times.push(millis(asked, moment::now()));
     }
-    println!(
-        "measured {:?} ms for a Diffie-Hellman with login and logout",
-        median(times)
-    );
+    let median = median(times).unwrap_or_default();
+    println!("measured {median} ms for a Diffie-Hellman with login and logout");
     // the first used the login that the user made
     ensure!(card.stats()?.verify == 5, "{} PINs", card.stats()?.verify);
     Ok(())

@@ -634,6 +634,45 @@ fn forgetting_is_answered_at_once_and_leaves_the_card_as_it_is() {
 }
 
 #[test]
+fn forgetting_ends_middleware_that_may_remember_the_pin() {
+    let token = || CardInfo {
+        kind: CardKind::Pkcs11,
+        ..unlocked("A")
+    };
+    let mut office = Office::serving(token());
+    let told = office.request(1, Command::Forget);
+    assert_eq!(
+        told,
+        ["dismiss 0", "seat 1 at a", "1: look", "forget 1: done"]
+    );
+    let locked = CardInfo {
+        ready: false,
+        ..token()
+    };
+    assert_eq!(
+        office.looked(1, Ok(locked)),
+        ["card in a lost its verified state"]
+    );
+
+    // in the middle of a request
+    let mut office = Office::serving(token());
+    office.dh(1);
+    let told = office.request(2, Command::Forget);
+    let locked = "dh 1: the card is locked";
+    assert_eq!(
+        told,
+        [
+            locked,
+            "dismiss 0",
+            "seat 1 at a",
+            "1: look",
+            "forget 2: done"
+        ]
+    );
+    assert_eq!(office.answered(0, Answer::Dh(Err(Error::Gone))), [""; 0]);
+}
+
+#[test]
 fn a_kept_pin_that_was_refused_is_told_as_a_loss() {
     for error in [Error::WrongPin { left: 2 }, Error::Blocked, Error::Locked] {
         let mut office = Office::serving(unlocked("A"));

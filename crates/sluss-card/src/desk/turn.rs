@@ -4,7 +4,7 @@ use super::{
     Answer, Desk, Kind, LOOKS, Output, Phase, Request, SECOND_LOOK, SLOW, Seat, Standing, Task,
     Told,
 };
-use crate::{CardInfo, Command, Error, Event, Op};
+use crate::{CardInfo, CardKind, Command, Error, Event, Op};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -42,6 +42,7 @@ impl Turn<'_> {
             }
             Command::Forget => {
                 self.desk.keeper.release();
+                self.forget_middleware();
                 return self.tell(Event::Forgotten { op });
             }
             Command::Refresh => (Kind::Refresh, Task::Look, serving.is_some()),
@@ -59,6 +60,21 @@ impl Turn<'_> {
             if let Kind::Refresh = kind {
                 self.look_at_idle();
             }
+        }
+    }
+
+    /// A PKCS#11 module may remember the PIN, in a process that ends with its operator. What that has in hand is lost.
+    fn forget_middleware(&mut self) {
+        let is_token = |card: &CardInfo| card.kind == CardKind::Pkcs11;
+        if !self.desk.serving().is_some_and(is_token) {
+            return;
+        }
+        if let Some((reader, _)) = self.at_work() {
+            let in_hand = self.desk.queue.pop_front_if(|first| first.task.is_none());
+            if let Some(Request { op, kind, .. }) = in_hand {
+                self.tell(kind.refused(op, Error::Locked));
+            }
+            self.look(reader, LOOKS);
         }
     }
 

@@ -63,11 +63,6 @@ impl TokenLine {
         Ok(done)
     }
 
-    fn end(&mut self) {
-        self.module.end();
-        self.token = None;
-    }
-
     fn find(&mut self, deadline: Option<Instant>) -> Result<Token, Error> {
         let tokens = self.module.look(Some(&self.place), deadline)?;
         choose(tokens, &self.key)
@@ -83,7 +78,7 @@ impl Line for TokenLine {
         let parting = self.visit(deadline, |applet| work(applet))?;
         if let Parting::Reset = parting {
             // what can be reset from here is what the module keeps
-            self.end();
+            self.let_go();
         }
         Ok(())
     }

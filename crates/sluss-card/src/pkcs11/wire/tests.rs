@@ -129,10 +129,13 @@ fn responses() -> Vec<Response> {
     responses
 }
 
-/// Both kinds of message, as bytes, and how they are read and written again.
-fn messages() -> Vec<(Vec<u8>, fn(&[u8]) -> Result<Vec<u8>, Malformed>)> {
-    let request: fn(&[u8]) -> _ = |bytes| Ok(Request::decode(bytes)?.encode().to_vec());
-    let response: fn(&[u8]) -> _ = |bytes| Ok(Response::decode(bytes)?.encode().to_vec());
+/// Reads a message and writes it again.
+type Again = fn(&[u8]) -> Result<Vec<u8>, Malformed>;
+
+/// Both kinds of message, as bytes.
+fn messages() -> Vec<(Vec<u8>, Again)> {
+    let request: Again = |bytes| Ok(Request::decode(bytes)?.encode().to_vec());
+    let response: Again = |bytes| Ok(Response::decode(bytes)?.encode().to_vec());
     let requests = requests()
         .into_iter()
         .map(|it| (it.encode().to_vec(), request));
