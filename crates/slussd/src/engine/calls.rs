@@ -92,12 +92,16 @@ impl Engine {
             }
             None => PinEntry::OnPad,
         };
+        let source = match pin {
+            PinEntry::Typed(_) => PinSource::User,
+            PinEntry::OnPad => PinSource::Pad,
+        };
         self.unlocking = Some(Unlocking {
             call: Some(call),
             pin: Some(pin),
         });
         let offered = sup::Event::PinOffered {
-            source: PinSource::User,
+            source,
             last_try_consented: last_try,
         };
         self.step(offered, now, effects);

@@ -200,7 +200,10 @@ impl Engine {
             return;
         }
         self.step(sup::Event::CardRemoved, now, effects);
-        if let Some(fault) = self.cards.unusable.values().next() {
+        // One that was there all the time does not take the place of one that is waited for.
+        if let (sup::Key::Absent, Some(fault)) =
+            (&self.state.key, self.cards.unusable.values().next())
+        {
             self.step(sup::Event::CardUnusable(*fault), now, effects);
         }
     }

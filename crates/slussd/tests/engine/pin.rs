@@ -107,6 +107,8 @@ fn on_a_pin_pad_the_user_types_unseen_and_may_cancel() {
         }
     ));
     laptop.prompt = None;
+    laptop.waits(Duration::from_secs(55));
+    assert_eq!(laptop.status().key, Key::Verifying, "a person takes time");
     let result = Err(Error::Declined);
     laptop.does(Input::Card(Event::Verified { op, result }));
     assert_eq!(
