@@ -337,6 +337,8 @@ fn a_preshared_key_stays_on_the_laptop() -> Result<()> {
         std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(office.laptop.device_file())?);
     ensure!(mode & 0o077 == 0, "others may read the binding: {mode:o}");
 
+    ensure!(office.enroll(&[], PINS)?.status.success(), "again");
+    ensure!(office.request()?.contains("preshared_key = true"), "it stays with the key");
     office.admit(&format!("{}PresharedKey = {key}", office.peer()?))?;
     office.world.plug(Port::Ethernet, Place::Home)?;
     office.page()?;

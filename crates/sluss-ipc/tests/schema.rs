@@ -7,6 +7,7 @@
 use std::{fs, path::Path};
 
 use schemars::{JsonSchema, schema_for};
+use sluss_ipc::enroll::{Enrolled, Survey};
 use sluss_ipc::{CardReport, Change, PolicyReport, Status, Why};
 
 #[test]
@@ -32,6 +33,16 @@ fn card() {
 #[test]
 fn policy() {
     is_published::<PolicyReport>("policy.json");
+}
+
+#[test]
+fn survey() {
+    is_published::<Survey>("survey.json");
+}
+
+#[test]
+fn enrolled() {
+    is_published::<Enrolled>("enrolled.json");
 }
 
 #[track_caller]

@@ -131,10 +131,10 @@ pub(crate) struct EnrollArgs {
     pub(crate) key: Option<String>,
     #[arg(long, help = help(Help::EnrollMake))]
     pub(crate) make: bool,
-    /// Without a value, the serial number is typed back.
+    /// Empty where it was said without a value: then the serial number is typed back.
     #[arg(long, value_name = help(Help::Serial), num_args = 0..=1, require_equals = true,
-          action = clap::ArgAction::Append, help = help(Help::EnrollReplace))]
-    pub(crate) replace: Vec<Option<String>>,
+          default_missing_value = "", help = help(Help::EnrollReplace))]
+    pub(crate) replace: Vec<String>,
     #[arg(long, value_name = help(Help::File), value_hint = ValueHint::FilePath,
           help = help(Help::EnrollPresharedKey))]
     pub(crate) preshared_key_file: Option<PathBuf>,

@@ -96,7 +96,8 @@ fn leave_to_lose(
     keyboard: &mut Keyboard,
     text: &dyn Text,
 ) -> Result<Option<Vec<String>>> {
-    let mut typed: Vec<String> = args.replace.iter().flatten().cloned().collect();
+    let mut typed = args.replace.clone();
+    typed.retain(|serial| !serial.is_empty());
     for loss in &plan.losses {
         eprintln!("{}", text.loss(*loss));
         let serial = loss.serial();

@@ -102,7 +102,14 @@ impl Desk {
         let device =
             sluss_policy::label(&order.device).map_err(|_| faulty(EnrolmentFault::BadName))?;
         let addresses = addresses(&order.addresses)?;
-        let preshared_key = order.preshared_key.as_ref().and_then(preshared);
+        let given = order.preshared_key.as_ref().and_then(preshared);
+        // The gateway has one entry for each public key: what belongs to it stays with it.
+        let preshared_key = |public_key: PublicKey| {
+            let bound = self.bound.as_ref();
+            let same = bound.filter(|bound| bound.card.public_key == public_key);
+            let kept = same.and_then(|bound| bound.preshared_key.clone());
+            given.clone().or(kept)
+        };
         let (access, terms) = self.terms()?;
         let order = self.order(order)?;
 
@@ -113,7 +120,7 @@ impl Desk {
                 made: EnrolmentRequest::time(clock::wall().as_secs()),
                 addresses: addresses.clone(),
                 public_key: PublicKey::from(key.public_key),
-                preshared_key: preshared_key.is_some(),
+                preshared_key: preshared_key(PublicKey::from(key.public_key)).is_some(),
                 card: request_card(key),
             };
             let text = composed.to_string();
@@ -134,7 +141,7 @@ impl Desk {
                     KeySource::Sealed(sealed) => Some(sealed.to_file()),
                 },
             },
-            preshared_key,
+            preshared_key: preshared_key(request.public_key),
         };
         let file = device_file(&self.state_dir);
         files::write_private(&file, binding.to_toml().as_bytes()).map_err(|error| {

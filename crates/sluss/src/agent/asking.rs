@@ -41,9 +41,15 @@ pub(super) async fn ask(
     means: &Means,
     prompt: &Prompt,
     error: Option<Refusal>,
-    withdrawn: watch::Receiver<bool>,
+    mut withdrawn: watch::Receiver<bool>,
 ) -> Outcome {
-    let mut pinentry = match Pinentry::start(&means.pinentry).await {
+    let started = select! {
+        biased;
+        // An error is the agent's end.
+        _ = withdrawn.wait_for(|withdrawn| *withdrawn) => return Outcome::Over,
+        started = Pinentry::start(&means.pinentry) => started,
+    };
+    let mut pinentry = match started {
         Ok(pinentry) => pinentry,
         Err(error) => return Outcome::Unaskable(error),
     };
@@ -62,7 +68,6 @@ async fn converse(
     loop {
         let decision = select! {
             biased;
-            // An error is the agent's end.
             _ = withdrawn.wait_for(|withdrawn| *withdrawn) => Decision::Withdrawn,
             decision = decide(means.text, pinentry, prompt, error) => decision?,
         };

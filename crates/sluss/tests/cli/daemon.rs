@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use sluss_ipc::enroll::Order;
 use sluss_ipc::{
     Algorithm, Call, Card, CardKind, Evidence, Gateway, Host, HostMode, Intent, Key, KeyMode,
     Location, Outcome, OutsideReason, Request, Response, Role, SCHEMA, Status, Traffic, Tunnel,
@@ -24,6 +25,7 @@ use tokio::{
 struct Record {
     calls: Vec<Call>,
     pins: Vec<Vec<u8>>,
+    orders: Vec<Order>,
     holds_monitors: bool,
     held: Vec<Answer>,
 }
@@ -65,6 +67,9 @@ impl Daemon {
                 record.calls.push(call);
                 if let Request::Unlock { pin: Some(pin), .. } = &request {
                     record.pins.push(pin.bytes().to_vec());
+                }
+                if let Request::Enroll(order) = request {
+                    record.orders.push(*order);
                 }
                 for response in script(call) {
                     assert!(answer.send(response));
@@ -111,6 +116,11 @@ impl Daemon {
 
     pub(crate) fn pins(&self) -> Vec<Vec<u8>> {
         self.record.lock().unwrap().pins.clone()
+    }
+
+    /// The orders to enrol that came since this was last asked.
+    pub(crate) fn orders(&self) -> Vec<Order> {
+        std::mem::take(&mut self.record.lock().unwrap().orders)
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod daemon;
+mod enroll;
 mod terminal;
 
 use std::{fs, process::Output};
