@@ -20,7 +20,9 @@ pub(crate) enum Error {
     /// The daemon's.
     #[error("the PIN was not handed over: {0}")]
     Daemon(#[from] sluss_ipc::Error),
-    #[error("the daemon takes no PIN from this process, which is not root's")]
+    #[error(
+        "the daemon takes PINs from root, and from the user at the keyboard; this process is neither's"
+    )]
     NotAllowed,
     #[error("the daemon answered something else")]
     Nonsense,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::enroll::{Enrolled, EnrolmentFault, Order, Survey};
 use crate::{
-    Call, CardFault, CardReport, Host, Intent, Key, Location, Notice, Pin, Prompt, PromptId, Role,
-    SCHEMA, Status, Tunnel, Warning, Why,
+    Call, CardFault, CardReport, Host, Intent, Key, Location, Notice, Peer, Pin, Prompt, PromptId,
+    Role, SCHEMA, Status, Tunnel, Warning, Why,
 };
 
 /// What a client asks. Without `Debug`: it may hold a PIN.
@@ -75,6 +75,18 @@ impl Request {
             Self::HandOver { .. } => Call::HandOver,
             Self::Survey => Call::Survey,
             Self::Enroll(_) => Call::Enroll,
+        }
+    }
+
+    /// The role that `caller` must have: that of the call, but the program that unlocks a screen may be its user's own
+    /// process, and may then hand over this user's PIN.
+    pub fn needs(&self, caller: Peer) -> Role {
+        if let Self::HandOver { uid, .. } = self
+            && *uid == caller.uid
+        {
+            Role::Operator
+        } else {
+            self.call().needs()
         }
     }
 }
@@ -278,5 +290,28 @@ impl Change {
             what @ (What::Key(_) | What::Tunnel(_) | What::Intent(_) | What::Warnings(_)) => what,
         };
         Self { what, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_handed_over_by_root_or_by_whose_it_is() {
+        let hand_over = Request::HandOver {
+            pin: Pin::new(b"123456".to_vec().into()).unwrap(),
+            uid: 1000,
+        };
+        let needs = |uid| {
+            hand_over.needs(Peer {
+                uid,
+                gid: uid,
+                pid: None,
+            })
+        };
+        assert_eq!(needs(1000), Role::Operator);
+        assert_eq!(needs(1001), Role::Admin);
+        assert_eq!(needs(0), Role::Admin);
     }
 }

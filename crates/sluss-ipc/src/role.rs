@@ -89,6 +89,7 @@ impl Call {
             // To wait; told is only the user at the keyboard.
             Self::Agent => Role::Observer,
             Self::Decline => Role::Operator,
+            // One's own PIN is the exception: `Request::needs`.
             Self::HandOver => Role::Admin,
             Self::Survey => Role::Admin,
             Self::Enroll => Role::Admin,

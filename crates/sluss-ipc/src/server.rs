@@ -209,7 +209,7 @@ impl Connection {
     async fn attend(&mut self, calls: mpsc::Sender<Incoming>) -> Result<(), Parting> {
         while let Some(request) = self.receive().await? {
             let call = request.call();
-            let needs = call.needs();
+            let needs = request.needs(self.peer);
             if (self.roles)(self.peer) < needs {
                 self.send(&Response::Refused(Refusal::NotAllowed { needs }))
                     .await?;
