@@ -1,25 +1,23 @@
 //! Enrolment with the shipped programs: from a card in the drawer to a gateway that lets the laptop in.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
-use std::time::Duration;
+mod office;
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use sluss_card::key::Algorithm;
-use sluss_policy::{DeviceBinding, Source};
 use sluss_tests::authority::Authority;
-use sluss_tests::gateway::Gateway;
-use sluss_tests::laptop::{Laptop, Policy};
 use sluss_tests::moment::{self, eventually};
-use sluss_tests::rig::Rig;
-use sluss_tests::servers::{self, Beacon};
-use sluss_tests::world::{BEACON, GATEWAY, Place, Port, WEB, World};
-use sluss_tests::{trial, trials};
+use sluss_tests::token::SOFTHSM;
+use sluss_tests::world::{Place, Port};
+use sluss_tests::{skip, trial, trials};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use office::{Office, PATIENCE, PINS, openssl_agrees, said};
+
 /// What the gateway's administrator has given out.
 const ADDRESSES: [&str; 4] = [
     "--address",
@@ -27,14 +25,13 @@ const ADDRESSES: [&str; 4] = [
     "--address",
     "fd20:0:0:200::7/128",
 ];
-/// The factory's PINs of the lab's OpenPGP cards, as a script gives them.
-const PINS: &str = "123456\n12345678\n";
 
 fn main() -> ExitCode {
     trials::main(&[
         trial!(a_blank_card_gets_a_key_and_opens_the_tunnel),
         trial!(a_key_is_sealed_to_a_piv_card_and_the_request_is_signed),
         trial!(a_blank_piv_card_gets_a_key),
+        trial!(a_token_behind_pkcs11_is_enrolled_with_each_kind_of_key),
         trial!(no_key_and_no_binding_is_lost_by_accident),
         trial!(a_card_that_says_no_changes_nothing),
         trial!(a_preshared_key_stays_on_the_laptop),
@@ -123,7 +120,7 @@ fn a_key_is_sealed_to_a_piv_card_and_the_request_is_signed() -> Result<()> {
             request.contains("subject = \"CN=Kim Exempel,O=Exempel kommun,C=SE\""),
             "{request}"
         );
-        openssl_agrees(&request, digest, authority.certificate())?;
+        openssl_agrees(&request, digest, Some(authority.certificate()))?;
         let peer = office.peer()?;
         office.admit(&peer)?;
         keys.push(office.binding()?.card.public_key);
@@ -193,6 +190,92 @@ fn a_blank_piv_card_gets_a_key() -> Result<()> {
     office.admit(&office.peer()?)?;
     office.world.plug(Port::Ethernet, Place::Home)?;
     office.page()
+}
+
+fn a_token_behind_pkcs11_is_enrolled_with_each_kind_of_key() -> Result<()> {
+    const PIN: &str = "428119";
+    if !Path::new(SOFTHSM).exists() {
+        skip!("{SOFTHSM} is not installed");
+    }
+    let directory = Path::new("/run/softhsm");
+    std::fs::create_dir_all(directory.join("tokens"))?;
+    let configuration = directory.join("softhsm2.conf");
+    let text = format!(
+        "directories.tokendir = {}\n",
+        directory.join("tokens").display()
+    );
+    std::fs::write(&configuration, text)?;
+    let tool = |line: &str| -> Result<()> {
+        let mut words = line.split(' ');
+        let mut command = Command::new(words.next().unwrap_or_default());
+        let output = command
+            .args(words)
+            .env("SOFTHSM2_CONF", &configuration)
+            .output()?;
+        ensure!(output.status.success(), "{line}: {}", said(&output));
+        Ok(())
+    };
+    tool(&format!(
+        "softhsm2-util --init-token --free --label drawer --pin {PIN} --so-pin 87654321"
+    ))?;
+    let policy = format!("pkcs11_module = \"{SOFTHSM}\"\n");
+    let mut office = Office::open_with(&policy, Some(&configuration))?;
+    let survey = office.survey(1)?;
+    let place = &survey["cards"][0]["keys"][0];
+    ensure!(
+        place["found"]["state"] == "empty" && place["makes"][0] == "X25519",
+        "{survey:#}"
+    );
+
+    let pin = format!("{PIN}\n");
+    let held = office.enroll(&[&ADDRESSES[..], &["--make"]].concat(), &pin)?;
+    ensure!(
+        held.status.success(),
+        "{}{}",
+        said(&held),
+        office.laptop.log()
+    );
+    ensure!(
+        office.binding()?.card.sealed_key.is_none(),
+        "the token holds the key"
+    );
+    office.admit(&office.peer()?)?;
+    office.world.plug(Port::Ethernet, Place::Home)?;
+    office.page()?;
+
+    // and the token's other keys, which their owner has made
+    let serial = office.binding()?.card.serial;
+    let replace = format!("--replace={serial}");
+    let keygen = format!("pkcs11-tool --module {SOFTHSM} --login --pin {PIN} --keypairgen");
+    for (id, kind, usage, digest) in [
+        ("51", "rsa:2048", "--usage-decrypt --usage-sign", "-sha256"),
+        (
+            "52",
+            "EC:prime256v1",
+            "--usage-derive --usage-sign",
+            "-sha256",
+        ),
+    ] {
+        tool(&format!("{keygen} --id {id} --key-type {kind} {usage}"))?;
+        let key = format!("pkcs11:{id}");
+        let sealed = office.enroll(&["--key", &key, &replace], &pin)?;
+        ensure!(
+            sealed.status.success(),
+            "{kind}: {}{}",
+            said(&sealed),
+            office.laptop.log()
+        );
+        openssl_agrees(&office.request()?, digest, None)?;
+        office.admit(&office.peer()?)?;
+        office.page().with_context(|| kind.to_owned())?;
+    }
+    let lost = office.enroll(&["--key", "pkcs11:51", "--make", &replace], &pin)?;
+    ensure!(
+        lost.status.code() == Some(1),
+        "a key that is not ours was overwritten: {}",
+        said(&lost)
+    );
+    Ok(())
 }
 
 fn no_key_and_no_binding_is_lost_by_accident() -> Result<()> {
@@ -333,12 +416,14 @@ fn a_preshared_key_stays_on_the_laptop() -> Result<()> {
         .preshared_key
         .context("no preshared key")?;
     ensure!(STANDARD.encode(binding.as_bytes()) == key.trim());
-    let mode =
-        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(office.laptop.device_file())?);
+    let mode = std::fs::metadata(office.laptop.device_file())?.mode();
     ensure!(mode & 0o077 == 0, "others may read the binding: {mode:o}");
 
     ensure!(office.enroll(&[], PINS)?.status.success(), "again");
-    ensure!(office.request()?.contains("preshared_key = true"), "it stays with the key");
+    ensure!(
+        office.request()?.contains("preshared_key = true"),
+        "it stays with the key"
+    );
     office.admit(&format!("{}PresharedKey = {key}", office.peer()?))?;
     office.world.plug(Port::Ethernet, Place::Home)?;
     office.page()?;
@@ -387,175 +472,4 @@ fn a_daemon_that_is_killed_leaves_a_binding_that_is_whole() -> Result<()> {
     }
     println!("measured killed after the binding was written {bound} of 12 times");
     Ok(())
-}
-
-/// A laptop that nobody has enrolled, in a world with a gateway that knows nobody yet.
-struct Office {
-    world: World,
-    rig: Rig,
-    laptop: Laptop,
-    directory: PathBuf,
-    _gateway: Gateway,
-    _beacon: Beacon,
-}
-
-impl Office {
-    /// With these lines in the policy's section `[card]`.
-    fn open(card_policy: &str) -> Result<Office> {
-        let directory = Path::new("/run/lab");
-        std::fs::create_dir_all(directory)?;
-        let world = World::new()?;
-        let rig = Rig::start(world.laptop.clone(), directory)?;
-        let gateway = Gateway::start(&world, [9; 32], None)?;
-        let beacon = Beacon::start(&world.servers)?;
-        servers::start(&world)?;
-        let policy = Policy {
-            endpoint: GATEWAY,
-            gateway_key: gateway.public_key(),
-            beacon: BEACON,
-            beacon_pin: beacon.pin().to_owned(),
-            more: format!("[card]\n{card_policy}"),
-        };
-        let mut laptop = Laptop::unenrolled(world.laptop.clone(), directory, &policy)?;
-        laptop.environment("PCSCLITE_CSOCK_NAME", rig.pcsc_socket());
-        laptop.log_level = "trace".to_owned();
-        laptop.start()?;
-        Ok(Office {
-            world,
-            rig,
-            laptop,
-            directory: directory.to_owned(),
-            _gateway: gateway,
-            _beacon: beacon,
-        })
-    }
-
-    /// Waits until so many cards are seen.
-    fn survey(&self, cards: usize) -> Result<Value> {
-        eventually("the cards are seen", PATIENCE, || {
-            let output = self.laptop.sluss(&["enroll", "--survey", "--json"], "")?;
-            ensure!(output.status.success(), "{}", said(&output));
-            let survey: Value = serde_json::from_slice(&output.stdout)?;
-            let seen = survey["cards"].as_array().map_or(0, Vec::len);
-            Ok((seen == cards).then_some(survey))
-        })
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.join("request.toml")
-    }
-
-    fn request(&self) -> Result<String> {
-        Ok(std::fs::read_to_string(self.file())?)
-    }
-
-    fn arguments<'a>(&self, more: &[&'a str], file: &'a str) -> Vec<&'a str> {
-        [&["enroll", "--name", "laptop-0417", "--out", file], more].concat()
-    }
-
-    fn enroll(&self, more: &[&str], input: &str) -> Result<Output> {
-        let file = self.file().display().to_string();
-        self.laptop.sluss(&self.arguments(more, &file), input)
-    }
-
-    /// The same, in the background.
-    fn command(&self, more: &[&str], input: &str) -> Result<std::process::Child> {
-        let file = self.file().display().to_string();
-        self.laptop.begin(&self.arguments(more, &file), input)
-    }
-
-    fn verify(&self) -> Result<Output> {
-        let file = self.file().display().to_string();
-        self.laptop.sluss(&["enroll", "--verify", &file], "")
-    }
-
-    /// What the administrator's side makes of the request.
-    fn peer(&self) -> Result<String> {
-        let output = self.verify()?;
-        ensure!(output.status.success(), "{}", said(&output));
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    /// Lets the laptop in.
-    fn admit(&self, peer: &str) -> Result<()> {
-        let mut command = Command::new("wg");
-        self.world
-            .gateway
-            .feed(command.args(["addconf", "wg0", "/dev/stdin"]), peer)
-    }
-
-    fn binding(&self) -> Result<DeviceBinding> {
-        let text = std::fs::read_to_string(self.laptop.device_file())?;
-        let source = Source {
-            file: "device.toml",
-            text: &text,
-        };
-        DeviceBinding::parse(source).map_err(|errors| anyhow::anyhow!("{errors:?}"))
-    }
-
-    /// Waits for the internal web page.
-    fn page(&self) -> Result<()> {
-        let fetch = || servers::fetch(&self.world.laptop, WEB, Duration::from_secs(2)).ok();
-        eventually("the internal page", PATIENCE, || Ok(fetch()))
-            .with_context(|| self.laptop.log())
-            .map(drop)
-    }
-
-    /// Neither the log at its most talkative nor the request has a PIN in it.
-    fn holds_no_secret(&self) -> Result<()> {
-        for pin in PINS.lines() {
-            let hex: String = pin.bytes().map(|byte| format!("{byte:02x}")).collect();
-            for text in [self.laptop.log().to_lowercase(), self.request()?] {
-                ensure!(
-                    !text.contains(&hex) && !text.contains(&format!("\"{pin}\"")),
-                    "{pin}"
-                );
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Checks signature and certificate as docs/enrolment.md says.
-fn openssl_agrees(request: &str, digest: &str, issuer: &[u8]) -> Result<()> {
-    let directory = Path::new("/run/openssl");
-    std::fs::create_dir_all(directory)?;
-    let (signed, section) = request
-        .split_once("[signature]\n")
-        .context("no signature")?;
-    let of = |text: &str, key: &str| -> Result<Vec<u8>> {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{key} = \"")));
-        let value = line
-            .and_then(|line| line.strip_suffix('"'))
-            .with_context(|| format!("no {key}"))?;
-        Ok(STANDARD.decode(value)?)
-    };
-    std::fs::write(directory.join("signed"), signed)?;
-    std::fs::write(directory.join("key.der"), of(section, "public_key")?)?;
-    std::fs::write(directory.join("value"), of(section, "value")?)?;
-    std::fs::write(directory.join("card.der"), of(signed, "certificate")?)?;
-    std::fs::write(directory.join("ca.der"), issuer)?;
-    for line in [
-        "pkey -pubin -inform der -in key.der -out key.pem".to_owned(),
-        format!("dgst {digest} -verify key.pem -signature value signed"),
-        "x509 -inform der -in card.der -out card.pem".to_owned(),
-        "x509 -inform der -in ca.der -out ca.pem".to_owned(),
-        "verify -CAfile ca.pem card.pem".to_owned(),
-    ] {
-        let mut command = Command::new("openssl");
-        let output = command
-            .args(line.split(' '))
-            .current_dir(directory)
-            .output()?;
-        ensure!(output.status.success(), "openssl {line}: {}", said(&output));
-    }
-    Ok(())
-}
-
-/// Everything that a program printed, for a person.
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", text(&output.stderr), text(&output.stdout))
 }
