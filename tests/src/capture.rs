@@ -22,6 +22,8 @@ use crate::netns::Netns;
 
 const UDP: u8 = 17;
 const TCP: u8 = 6;
+/// How much of a datagram is kept.
+const DATAGRAM: usize = 128;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
@@ -38,8 +40,8 @@ pub struct Packet {
     pub protocol: u8,
     /// Source and destination port of TCP and UDP, else 0.
     pub ports: (u16, u16),
-    /// First byte of a UDP payload: the message type, if it is WireGuard.
-    pub first_byte: Option<u8>,
+    /// How a UDP datagram begins, or all of a short one: first comes the message type, if it is WireGuard.
+    pub datagram: Box<[u8]>,
     /// Length with IP header, in bytes.
     pub length: usize,
 }
@@ -58,7 +60,7 @@ impl Packet {
     fn is_wireguard(&self, port: u16, kind: u8) -> bool {
         self.protocol == UDP
             && (self.ports.0 == port || self.ports.1 == port)
-            && self.first_byte == Some(kind)
+            && self.datagram.first() == Some(&kind)
     }
 }
 
@@ -272,10 +274,9 @@ fn parse(bytes: &[u8], at: Duration, interface: Arc<str>, outgoing: bool) -> Opt
     } else {
         (0, 0)
     };
-    let first_byte = if protocol == UDP {
-        payload.get(8).copied()
-    } else {
-        None
+    let datagram = match payload.get(8..) {
+        Some(datagram) if protocol == UDP => &datagram[..datagram.len().min(DATAGRAM)],
+        Some(_) | None => &[],
     };
     Some(Packet {
         at,
@@ -285,7 +286,7 @@ fn parse(bytes: &[u8], at: Duration, interface: Arc<str>, outgoing: bool) -> Opt
         destination,
         protocol,
         ports,
-        first_byte,
+        datagram: datagram.into(),
         length: bytes.len(),
     })
 }

@@ -11,6 +11,7 @@ pub mod end;
 pub mod gateway;
 pub mod laptop;
 pub mod logind;
+pub mod memory;
 pub mod moment;
 pub mod netns;
 pub mod rig;

@@ -46,6 +46,44 @@ pub trait ServiceCard {
     fn private_key(&self) -> [u8; 32];
 }
 
+impl<C: ServiceCard + ?Sized> ServiceCard for Box<C> {
+    fn insert(&mut self) -> Result<()> {
+        (**self).insert()
+    }
+
+    fn remove(&mut self) -> Result<Duration> {
+        (**self).remove()
+    }
+
+    fn pin(&self) -> &str {
+        (**self).pin()
+    }
+
+    fn binding(&self) -> CardBinding {
+        (**self).binding()
+    }
+
+    fn policy(&self) -> String {
+        (**self).policy()
+    }
+
+    fn environment(&self) -> Vec<(&'static str, OsString)> {
+        (**self).environment()
+    }
+
+    fn uses(&mut self) -> Result<Option<u64>> {
+        (**self).uses()
+    }
+
+    fn delay(&mut self, delay: Duration) -> Result<()> {
+        (**self).delay(delay)
+    }
+
+    fn private_key(&self) -> [u8; 32] {
+        (**self).private_key()
+    }
+}
+
 /// The key is the card's own.
 impl ServiceCard for VirtualCard {
     fn insert(&mut self) -> Result<()> {
@@ -69,11 +107,6 @@ impl ServiceCard for VirtualCard {
         }
     }
 
-    /// The rig's OpenPGP cards have the PIN that they were made with.
-    fn policy(&self) -> String {
-        "allow_factory_pin = true\n".to_owned()
-    }
-
     fn uses(&mut self) -> Result<Option<u64>> {
         Ok(Some(self.stats()?.dh))
     }
@@ -89,7 +122,7 @@ impl ServiceCard for VirtualCard {
 
 /// A PIV card, and a software key that is sealed to its key in slot 9D.
 pub struct SealedToPiv {
-    card: VirtualCard<PivIdentity>,
+    pub card: VirtualCard<PivIdentity>,
     key: SealedKey,
 }
 

@@ -43,7 +43,7 @@ pub struct Stage<C = VirtualCard> {
     pub inside: Capture,
     /// What should not be: packets to internal addresses on the clear sides of all places but the office.
     pub clear: Vec<Capture>,
-    _gateway: Gateway,
+    pub gateway: Gateway,
 }
 
 /// How the daemon is started.
@@ -69,6 +69,8 @@ pub struct Setup {
     pub environment: Vec<(&'static str, OsString)>,
     /// More on the daemon's command line.
     pub arguments: Vec<&'static str>,
+    /// What the daemon logs, if not as usual.
+    pub log_level: Option<&'static str>,
 }
 
 impl Stage {
@@ -86,7 +88,7 @@ impl Stage {
                 .collect(),
             ..Setup::default()
         };
-        Stage::set_up(set_up, |rig, _| rig.card(0))
+        Stage::set_up(set_up, |rig, _| rig.issued_card(0))
     }
 }
 
@@ -129,6 +131,9 @@ impl<C: ServiceCard> Stage<C> {
             laptop.environment(name, value);
         }
         laptop.arguments(setup.arguments);
+        if let Some(level) = setup.log_level {
+            laptop.log_level = level.to_owned();
+        }
         if setup.boot == Boot::LabClock {
             for (name, value) in clock.environment()? {
                 laptop.environment(name, value);
@@ -152,7 +157,7 @@ impl<C: ServiceCard> Stage<C> {
             logind,
             beacon,
             clock,
-            _gateway: gateway,
+            gateway,
         })
     }
 

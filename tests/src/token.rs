@@ -261,8 +261,7 @@ impl<I: DeserializeOwned> ServiceCard for ByOpensc<I> {
     }
 
     fn policy(&self) -> String {
-        // The rig's OpenPGP cards have the PIN that they were made with.
-        format!("pkcs11_module = \"{OPENSC}\"\nallow_factory_pin = true\n")
+        format!("pkcs11_module = \"{OPENSC}\"\n")
     }
 
     fn uses(&mut self) -> Result<Option<u64>> {

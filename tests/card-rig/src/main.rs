@@ -99,7 +99,16 @@ type Maker = Box<dyn FnOnce(&mut Memory, u32) -> Result<(Kind, String)> + Send>;
 
 fn maker(kind: &str) -> Result<Maker> {
     Ok(match kind.split_once(':') {
-        None if kind == "openpgp" => Box::new(openpgp_card),
+        None if kind == "openpgp" => {
+            Box::new(|memory, serial| openpgp_card(memory, serial, provision::PIN))
+        }
+        Some(("openpgp", "issued")) => Box::new(|memory, serial| {
+            let card = openpgp_card(memory, serial, provision::ISSUED_PIN)?;
+            memory.power_on(Kind::OpenPgp, serial.to_be_bytes(), |mut applet| {
+                provision::issue(&mut applet)
+            })?;
+            Ok(card)
+        }),
         Some(("openpgp", "blank")) => Box::new(|_, serial| {
             let identity = format!(
                 r#"{{"serial":"FFFE:{serial:08X}","pin":"{}"}}"#,
@@ -116,7 +125,7 @@ fn maker(kind: &str) -> Result<Maker> {
     })
 }
 
-fn openpgp_card(memory: &mut Memory, serial: u32) -> Result<(Kind, String)> {
+fn openpgp_card(memory: &mut Memory, serial: u32, pin: &str) -> Result<(Kind, String)> {
     let key = StaticSecret::random_from_rng(rand_core::OsRng);
     // as the card keeps it: clamped (RFC 7748, section 5)
     let key = StaticSecret::from(clamped(key.to_bytes()));
@@ -124,8 +133,7 @@ fn openpgp_card(memory: &mut Memory, serial: u32) -> Result<(Kind, String)> {
         provision::provision(&mut applet, &key)
     })?;
     let identity = format!(
-        r#"{{"serial":"FFFE:{serial:08X}","pin":"{}","public_key":"{}","private_key":"{}"}}"#,
-        provision::PIN,
+        r#"{{"serial":"FFFE:{serial:08X}","pin":"{pin}","public_key":"{}","private_key":"{}"}}"#,
         hex(PublicKey::from(&key).as_bytes()),
         hex(&key.to_bytes()),
     );

@@ -10,6 +10,8 @@ use crate::applet::Applet;
 /// The factory's PINs of an OpenPGP card: the user's, and the administrator's.
 pub const PIN: &str = "123456";
 const ADMIN_PIN: &[u8] = b"12345678";
+/// The user's PIN of a card that an office has issued.
+pub const ISSUED_PIN: &str = "583017";
 
 /// Gives the card its X25519 key, and one to log in with, in a way that gpg and OpenSC see them too.
 pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
@@ -53,6 +55,25 @@ pub fn provision(applet: &mut Applet<'_>, key: &StaticSecret) -> Result<()> {
         ensure!(
             answer.ends_with(&[0x90, 0x00]),
             "{header:02X?} gave {answer:02X?}"
+        );
+    }
+    Ok(())
+}
+
+/// Gives the card a PIN of its user's own (CHANGE REFERENCE DATA: OpenPGP card 3.4, 7.2.3).
+pub fn issue(applet: &mut Applet<'_>) -> Result<()> {
+    let select = b"\x00\xA4\x04\x00\x06\xD2\x76\x00\x01\x24\x01";
+    let change = [
+        b"\x00\x24\x00\x81\x0C",
+        PIN.as_bytes(),
+        ISSUED_PIN.as_bytes(),
+    ]
+    .concat();
+    for command in [&select[..], &change] {
+        let answer = applet.exchange(command);
+        ensure!(
+            answer.ends_with(&[0x90, 0x00]),
+            "the PIN cannot be changed: {answer:02X?}"
         );
     }
     Ok(())

@@ -1,18 +1,16 @@
 //! Each way to have a key: real handshakes with boringtun, data, three rekeys, and what they cost the card.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sluss_card::key::Algorithm;
 use sluss_card::sealed::Method;
-use sluss_tests::authority::Authority;
 use sluss_tests::moment::{eventually, median, now};
-use sluss_tests::rig::Rig;
-use sluss_tests::service_card::{SealedToPiv, ServiceCard};
+use sluss_tests::service_card::ServiceCard;
 use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
-use sluss_tests::token::{ByOpensc, SoftToken};
 use sluss_tests::world::{GATEWAY, Place, Port};
+
+use crate::ways::Way;
 
 /// A little more than a session's age at which it is renewed (whitepaper 6.1: 120 s).
 const REKEY: Duration = Duration::from_secs(121);
@@ -20,86 +18,58 @@ const REKEYS: usize = 3;
 const ROUNDS: usize = 5;
 
 pub(crate) fn an_openpgp_card_holds_the_key() -> Result<()> {
-    serves("OpenPGP", "held", "X25519", |rig, _| rig.card(0))
+    serves(Way::OpenPgp)
 }
 
 pub(crate) fn an_openpgp_card_holds_the_key_behind_opensc() -> Result<()> {
-    serves("PKCS#11", "held", "X25519", |rig, _| {
-        ByOpensc::openpgp(rig.card(0)?)
-    })
+    serves(Way::OpenPgpByOpensc)
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_p256() -> Result<()> {
-    sealed_to_piv("P-256", Algorithm::P256)
+    serves(Way::Piv(Algorithm::P256))
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_p384() -> Result<()> {
-    sealed_to_piv("P-384", Algorithm::P384)
+    serves(Way::Piv(Algorithm::P384))
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_rsa() -> Result<()> {
-    sealed_to_piv("RSA-2048", Algorithm::Rsa2048)
+    serves(Way::Piv(Algorithm::Rsa2048))
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_behind_opensc_by_ecdh() -> Result<()> {
-    sealed_behind_opensc("P-256", Algorithm::P256, Method::EcdhP256)
+    serves(Way::PivByOpensc(Algorithm::P256, Method::EcdhP256))
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_behind_opensc_by_oaep() -> Result<()> {
-    sealed_behind_opensc("RSA-2048", Algorithm::Rsa2048, Method::RsaOaepSha256)
+    serves(Way::PivByOpensc(Algorithm::Rsa2048, Method::RsaOaepSha256))
 }
 
 pub(crate) fn a_key_is_sealed_to_a_token_by_ecdh() -> Result<()> {
-    sealed_to_token("P-256", Method::EcdhP256)
+    serves(Way::Token(Method::EcdhP256))
 }
 
 pub(crate) fn a_key_is_sealed_to_a_token_by_pkcs1() -> Result<()> {
-    sealed_to_token("RSA-2048", Method::RsaPkcs1)
+    serves(Way::Token(Method::RsaPkcs1))
 }
 
 pub(crate) fn a_key_is_sealed_to_a_token_by_its_signature() -> Result<()> {
-    sealed_to_token("RSA-2048", Method::RsaSignature)
-}
-
-fn sealed_to_piv(algorithm: &str, key: Algorithm) -> Result<()> {
-    serves("PIV", "sealed", algorithm, |rig, _| {
-        SealedToPiv::new(rig, key, &Authority::new()?)
-    })
-}
-
-fn sealed_behind_opensc(algorithm: &str, key: Algorithm, method: Method) -> Result<()> {
-    serves("PKCS#11", "sealed", algorithm, |rig, _| {
-        ByOpensc::piv(rig.piv_card(0, key, &Authority::new()?)?, method)
-    })
-}
-
-fn sealed_to_token(algorithm: &str, method: Method) -> Result<()> {
-    serves("PKCS#11", "sealed", algorithm, |_, directory| {
-        SoftToken::new(directory, method)
-    })
+    serves(Way::Token(Method::RsaSignature))
 }
 
 /// From card in to data, over some rekeys, with a PIN typed once.
-fn serves<C: ServiceCard>(
-    kind: &str,
-    mode: &str,
-    algorithm: &str,
-    make: impl FnOnce(&Rig, &Path) -> Result<C>,
-) -> Result<()> {
+fn serves(way: Way) -> Result<()> {
     let setup = Setup {
         boot: Boot::LabClock,
         ..Setup::default()
     };
-    let mut stage = Stage::set_up(setup, make)?;
+    let mut stage = way.stage(setup)?;
     stage.open_tunnel(Port::WiFi, Place::Home)?;
     eventually("the internal page", PATIENCE, || Ok(stage.page().ok()))?;
     let status = stage.laptop.status()?;
     let card = &status["card"];
     let told = ["kind", "mode", "algorithm"].map(|what| card[what].as_str().unwrap_or("nothing"));
-    ensure!(
-        told == [kind, mode, algorithm],
-        "the card is told as {card}"
-    );
+    ensure!(told == way.told(), "the card is told as {card}");
 
     let opened = stage.card.uses()?;
     for _ in 0..REKEYS {
@@ -118,7 +88,7 @@ fn serves<C: ServiceCard>(
         Ok(stage
             .card
             .uses()?
-            .is_none_or(|uses| is_paid(mode, handshakes, uses))
+            .is_none_or(|uses| is_paid(way, handshakes, uses))
             .then_some(()))
     };
     eventually("the card has done its part", PATIENCE, answered)?;
@@ -140,18 +110,20 @@ fn serves<C: ServiceCard>(
         },
     );
     println!(
-        "measured {kind} {mode} {algorithm}: {used}; response to first data {wait:.1} ms, median of {ROUNDS}"
+        "measured {}: {used}; response to first data {wait:.1} ms, median of {ROUNDS}",
+        way.told().join(" ")
     );
     stage.no_leak()
 }
 
 /// Whether the card has been used as often as so many handshakes take.
-fn is_paid(mode: &str, handshakes: usize, uses: u64) -> bool {
-    match mode {
+fn is_paid(way: Way, handshakes: usize, uses: u64) -> bool {
+    if way.is_held() {
         // Two for the first handshake of a tunnel, one for each that follows.
-        "held" => uses == handshakes as u64 + 1,
+        uses == handshakes as u64 + 1
+    } else {
         // One opens the sealed key; OpenSC makes a card decrypt twice, first to say how long the answer is.
-        _ => uses == 1 || uses == 2,
+        uses == 1 || uses == 2
     }
 }
 

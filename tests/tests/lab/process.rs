@@ -1,15 +1,12 @@
 //! The daemon as a process: wake-ups, memory, and what is to be found in it.
 
-use std::fs::File;
 use std::net::UdpSocket;
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use anyhow::{Context, Result, ensure};
+use sluss_tests::memory::Memory;
 use sluss_tests::moment::{eventually, now};
-use sluss_tests::stage::{Boot, PATIENCE, Stage};
+use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
 use sluss_tests::world::{Place, Port};
 
 /// Long enough after the last packet for the protocol's own timers (keepalive 10 s) to have run out.
@@ -41,10 +38,12 @@ pub(crate) fn an_idle_daemon_sleeps_and_is_small() -> Result<()> {
 pub(crate) fn the_private_key_is_nowhere_in_the_daemon() -> Result<()> {
     // What is found for certain: a value in its environment, and, on its heap, the public half of the card's key.
     let planted = *b"planted by the lab, to be found!";
-    let mut stage = Stage::set_with(
-        Boot::Plain,
-        &[("SLUSS_LAB_PLANTED", std::str::from_utf8(&planted)?)],
-    )?;
+    let setup = Setup {
+        environment: vec![("SLUSS_LAB_PLANTED", std::str::from_utf8(&planted)?.into())],
+        arguments: vec!["--secret-memory", "locked"],
+        ..Setup::default()
+    };
+    let mut stage = Stage::set_up(setup, |rig, _| rig.issued_card(0))?;
     stage.open_tunnel(Port::WiFi, Place::Home)?;
     for _ in 1..10 {
         let asked = now();
@@ -65,28 +64,16 @@ pub(crate) fn the_private_key_is_nowhere_in_the_daemon() -> Result<()> {
         ("public key", identity.public_key),
     ] {
         ensure!(
-            memory.contains(&known)?,
+            memory.contains(&known),
             "the search does not find the {what}"
         );
     }
-    let private = identity.private_key;
-    let hexadecimal: String = private.iter().map(|byte| format!("{byte:02x}")).collect();
-    let forms = [
-        private.to_vec(),
-        hexadecimal.into_bytes(),
-        STANDARD.encode(private).into_bytes(),
-    ];
-    for form in forms {
-        ensure!(
-            !memory.contains(&form)?,
-            "the card's private key is in the daemon's memory"
-        );
-    }
-    println!(
-        "measured memory searched: {} KiB in {} areas",
-        memory.kibibytes(),
-        memory.areas.len()
+    let places = memory.places_of(&identity.private_key);
+    ensure!(
+        places.is_empty(),
+        "the card's private key is in the daemon's memory: {places:?}"
     );
+    println!("measured memory searched: {} KiB", memory.kibibytes());
     Ok(())
 }
 
@@ -176,51 +163,6 @@ fn udp_port(netns: &sluss_tests::netns::Netns) -> Result<u16> {
         }
         Ok(None)
     })
-}
-
-/// All readable memory of another process.
-struct Memory {
-    file: File,
-    areas: Vec<(u64, u64)>,
-}
-
-impl Memory {
-    fn of(pid: u32) -> Result<Memory> {
-        let mut areas = Vec::new();
-        for line in std::fs::read_to_string(format!("/proc/{pid}/maps"))?.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(range), Some(access)) = (words.next(), words.next()) else {
-                bail!("{line}")
-            };
-            let (from, to) = range.split_once('-').context("range")?;
-            // The kernel's own pages ([vvar], [vsyscall]) cannot be read by anybody.
-            if access.starts_with('r') && !line.contains("[v") {
-                areas.push((u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?));
-            }
-        }
-        ensure!(!areas.is_empty(), "no memory to be seen");
-        Ok(Memory {
-            file: File::open(format!("/proc/{pid}/mem"))?,
-            areas,
-        })
-    }
-
-    fn contains(&self, wanted: &[u8]) -> Result<bool> {
-        for (from, to) in &self.areas {
-            let mut bytes = vec![0; usize::try_from(to - from)?];
-            self.file
-                .read_exact_at(&mut bytes, *from)
-                .with_context(|| format!("memory at {from:x}"))?;
-            if bytes.windows(wanted.len()).any(|window| window == wanted) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn kibibytes(&self) -> u64 {
-        self.areas.iter().map(|(from, to)| (to - from) / 1024).sum()
-    }
 }
 
 /// Marsaglia's generator: repeatable, and good enough for rubbish.
