@@ -106,15 +106,19 @@ pub(super) fn open(
             Err(Error::NoSuchCard)
         }
         Access::Pkcs11(launch) => {
-            let mut done = None;
+            let mut done = Err(Error::NoSuchCard);
             pkcs11::visit(launch, terms.deadline, |_, at, bench| {
-                if at == id && bench.serial() == serial {
-                    done = Some(work(bench));
+                if bench.serial() != serial {
+                    return ControlFlow::Continue(());
+                }
+                if at == id {
+                    done = work(bench);
                     return ControlFlow::Break(());
                 }
+                done = Err(Error::NoSuchKey);
                 ControlFlow::Continue(())
             })?;
-            done.unwrap_or(Err(Error::NoSuchCard))
+            done
         }
     }
 }
