@@ -39,21 +39,28 @@ pub(crate) fn a_token_makes_a_held_key() -> Result<()> {
     ensure!(enrolment.key.mode == KeyMode::Held);
     serves(&path, &enrolment.binding, PIN)?;
 
-    // again, as after a power cut: what is there is not made anew, and can be bound
+    // again, as after a power cut: what is there is not made anew, whatever leave is given, and can be bound
+    order.replace = vec![card.serial.clone()];
     let again = perform(&path, &order)
         .err()
         .context("a key was overwritten")?;
-    ensure!(again == enroll::Error::KeyExists, "{again}");
+    ensure!(again == enroll::Error::CannotMake, "{again}");
     order.make = None;
     ensure!(perform(&path, &order)?.key.public_key == enrolment.key.public_key);
 
-    // and with leave it is replaced: one key is there afterwards, another one
-    order.make = Some(Algorithm::X25519);
-    order.replace = vec![card.serial.clone()];
-    let replaced = perform(&path, &order)?;
-    ensure!(replaced.key.public_key != enrolment.key.public_key);
-    ensure!(token::look(&launch(&path))?.keys.len() == 1);
-    serves(&path, &replaced.binding, PIN)
+    // a new one gets a new name
+    let survey = enroll::survey(&access(&path), &terms())?;
+    let [found, new] = &survey.cards[0].keys[..] else {
+        anyhow::bail!("{:?}", survey.cards[0].keys)
+    };
+    ensure!(found.id == place.id && new.id != place.id && new.found == Found::Empty);
+    let mut order = self::order(&card.serial, &new.id);
+    order.make = Some(Algorithm::P256);
+    let second = perform(&path, &order)?;
+    ensure!(second.key.mode == KeyMode::Sealed);
+    ensure!(token::look(&launch(&path))?.keys.len() == 2);
+    serves(&path, &second.binding, PIN)?;
+    serves(&path, &enrolment.binding, PIN)
 }
 
 /// Three keys as an issuer may have made them: each is sealed to by the best way that it really has.

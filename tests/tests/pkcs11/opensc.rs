@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use sluss_card::key::{Algorithm, CardKey};
 use sluss_card::pkcs11::{Key, Module, Token};
 use sluss_card::sealed::{Method, SealedKey, seal};
-use sluss_card::{AfterUse, Config, Error, KeyMode, KeySource, PinLife};
+use sluss_card::{AfterUse, Config, Error, Event, KeyMode, KeySource, PinLife};
 use sluss_tests::authority::Authority;
 use sluss_tests::cardholder::Cardholder;
 use sluss_tests::moment::{self, median, millis};
@@ -83,8 +83,8 @@ pub(crate) fn a_wrong_pin_costs_one_try() -> Result<()> {
     let right = card.identity().pin.clone();
     ensure!(user.verify(&serial, &right)? == Err(Error::OneTryLeft));
     ensure!(card.stats()?.verify == before + 2, "the last try was spent");
-    ensure!(user.verify_at_all_costs(&serial, "654321")? == Err(Error::Blocked));
-    ensure!(user.verify_at_all_costs(&serial, &right)? == Err(Error::Blocked));
+    ensure!(user.unlock_at_all_costs("654321")? == Err(Error::Blocked));
+    ensure!(user.unlock_at_all_costs(&right)? == Err(Error::Blocked));
     ensure!(user.refresh()?.is_ok_and(|card| card.tries_left == 0));
     Ok(())
 }
@@ -234,8 +234,17 @@ pub(crate) fn the_card_in_the_right_reader_serves() -> Result<()> {
     ensure!(token.serial != theirs);
     let config = bound_to(&path, &token.serial, &key.id, public_key, KeySource::Held);
     let mut user = Cardholder::start(config)?;
-    ensure!(user.inserted()?.serial == token.serial);
-    ensure!(user.unusable_in(&rig.reader(0))? == Error::OtherCard { serial: theirs });
+    let (mut mine, mut other) = (None, None);
+    user.expect("word of both cards", |event| {
+        match event {
+            Event::Inserted { card, .. } => mine = Some(card.serial),
+            Event::Unusable { reason, .. } => other = Some(reason),
+            _ => {}
+        }
+        (mine.is_some() && other.is_some()).then_some(())
+    })?;
+    ensure!(mine.as_ref() == Some(&token.serial));
+    ensure!(other == Some(Error::OtherCard { serial: theirs }));
     ensure!(user.verify(&token.serial, &second.identity().pin)? == Ok(()));
     second.remove()?;
     user.removed(&rig.reader(1))?;

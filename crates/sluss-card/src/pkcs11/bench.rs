@@ -9,10 +9,9 @@ use crate::{Algorithm, Error, KeyId};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// `CKA_ID` of keys that we have a token make. No other is ever made anew: it may be what opens somebody's files.
-const OURS: &[u8] = b"sluss";
-/// And their `CKA_LABEL`.
-const LABEL: &str = "Sluss";
+/// `CKA_ID` of a key that we have a token make, and `CKA_LABEL`; a number follows where that is taken. No key is ever made
+/// in place of another, which may be what opens somebody's files.
+const NAME: &str = "sluss";
 /// DER tag (X.690, 8.9).
 const SEQUENCE: u16 = 0x30;
 
@@ -48,10 +47,17 @@ fn places(token: &Token) -> Vec<Vec<u8>> {
         .partition(|key| key.public.algorithm() == Algorithm::X25519);
     let known = held.into_iter().chain(sealed).map(|key| key.id.clone());
     let mut places: Vec<_> = known.collect();
-    if !token.makes.is_empty() && !places.iter().any(|id| id == OURS) {
-        places.push(OURS.to_vec());
+    if !token.makes.is_empty() {
+        places.push(new_name(&places));
     }
     places
+}
+
+fn new_name(taken: &[Vec<u8>]) -> Vec<u8> {
+    let numbered = (2..).map(|number: u32| format!("{NAME}-{number}"));
+    let names = std::iter::once(NAME.to_owned()).chain(numbered);
+    let mut names = names.map(String::into_bytes);
+    names.find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 impl Bench for TokenApplet<'_> {
@@ -60,10 +66,11 @@ impl Bench for TokenApplet<'_> {
     }
 
     fn makes(&mut self) -> Result<Vec<Algorithm>, Error> {
-        Ok(if self.key_id() == OURS {
-            self.token().makes.clone()
-        } else {
+        let occupied = self.is_occupied()?;
+        Ok(if occupied {
             Vec::new()
+        } else {
+            self.token().makes.clone()
         })
     }
 
@@ -73,8 +80,10 @@ impl Bench for TokenApplet<'_> {
         _order: &Order,
         _terms: &Terms,
     ) -> Result<(), enroll::Error> {
+        let id = self.key_id().to_vec();
+        let label = String::from_utf8_lossy(&id).into_owned();
         let made = self
-            .ask(|module, slot, deadline| module.generate(slot, algorithm, OURS, LABEL, deadline));
+            .ask(|module, slot, deadline| module.generate(slot, algorithm, &id, &label, deadline));
         self.forget();
         match made {
             Ok(_) => Ok(()),

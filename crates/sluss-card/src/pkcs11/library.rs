@@ -329,7 +329,10 @@ impl Library {
         ];
         // the login is the whole process's, so this session has it too
         let session = self.pkcs11.open_rw_session(slot).map_err(fault)?;
-        let replaced = session.find_objects(&[Attribute::Id(id)]).map_err(fault)?;
+        let taken = session.find_objects(&[Attribute::Id(id)]).map_err(fault)?;
+        if !taken.is_empty() {
+            return Err(Fault::Unsupported);
+        }
         let (public, private) = session
             .generate_key_pair(
                 &mechanism,
@@ -337,9 +340,6 @@ impl Library {
                 &[&named[..], &private].concat(),
             )
             .map_err(fault)?;
-        for object in replaced {
-            session.destroy_object(object).map_err(fault)?;
-        }
         objects::key(&session, public, private)
     }
 

@@ -145,8 +145,8 @@ impl Module {
         self.bytes(&request, deadline)
     }
 
-    /// Makes a key pair on a token that is logged in, in place of all that has this `CKA_ID`. Its private half can never be
-    /// read. X25519, P-256 and P-384.
+    /// Makes a key pair on a token that is logged in: X25519, P-256 or P-384. Its private half can never be read, and its
+    /// `CKA_ID` must be new.
     ///
     /// # Errors
     /// [`Fault::NotLoggedIn`], [`Fault::Unsupported`], …

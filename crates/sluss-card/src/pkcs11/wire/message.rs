@@ -130,7 +130,7 @@ pub(in crate::pkcs11) enum Request {
         scheme: Scheme,
         message: Vec<u8>,
     },
-    /// A key pair that stays on the token, private half never to be read, in place of all that has this `CKA_ID`.
+    /// A key pair that stays on the token, private half never to be read; refused where the `CKA_ID` is taken.
     Generate {
         slot: u64,
         algorithm: Algorithm,
