@@ -17,6 +17,7 @@ mod error;
 mod frame;
 mod message;
 mod pin;
+mod policy;
 mod role;
 #[cfg(feature = "server")]
 pub mod server;
@@ -29,6 +30,7 @@ pub use error::Error;
 pub use frame::{Decoder, Message, encode};
 pub use message::{Beacon, Change, PolicyReport, Refusal, Request, RequestFault, Response, What};
 pub use pin::Pin;
+pub use policy::{AfterUse, CardPolicy, OnRemoval, PinLife};
 pub use role::{Call, Peer, Role};
 pub use status::{
     Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode, Intent, Key, Location,

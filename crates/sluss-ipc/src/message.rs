@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::enroll::{Enrolled, EnrolmentFault, Order, Survey};
 use crate::{
-    Call, CardFault, CardReport, Host, Intent, Key, Location, Notice, Peer, Pin, Prompt, PromptId,
-    Role, SCHEMA, Status, Tunnel, Warning, Why,
+    Call, CardFault, CardPolicy, CardReport, Host, Intent, Key, Location, Notice, Peer, Pin,
+    Prompt, PromptId, Role, SCHEMA, Status, Tunnel, Warning, Why,
 };
 
 /// What a client asks. Without `Debug`: it may hold a PIN.
@@ -244,6 +244,11 @@ pub struct PolicyReport {
     /// Whether the card answers handshakes that the gateway begins.
     pub respond: bool,
     pub may_disconnect: bool,
+    pub card: CardPolicy,
+    /// Whether the PIN typed at login is taken.
+    pub hand_over: bool,
+    /// How long a login waits for the tunnel; None: it does not.
+    pub login_wait_ms: Option<u64>,
 }
 
 /// A beacon as policy names it.

@@ -1,8 +1,9 @@
 //! What the daemon knows, as lines for a person: pure functions from its answers to text.
 
 use sluss_ipc::{
-    Card, CardFault, CardReport, Change, DownReason, Evidence, Gateway, Host, HostMode, Key,
-    Location, PolicyReport, Reader, ReaderCard, Status, Tunnel, Warning, What, Why,
+    AfterUse, Card, CardFault, CardPolicy, CardReport, Change, DownReason, Evidence, Gateway, Host,
+    HostMode, Key, KeyMode, Location, OnRemoval, PinLife, PolicyReport, Reader, ReaderCard, Status,
+    Tunnel, Warning, What, Why,
 };
 
 use crate::{
@@ -211,7 +212,55 @@ pub(crate) fn policy(policy: &PolicyReport, text: &dyn Text) -> String {
     );
     table.add(Label::Respond, text.yes_or_no(policy.respond));
     table.add(Label::MayDisconnect, text.yes_or_no(policy.may_disconnect));
+    add_card_policy(&mut table, &policy.card);
+    table.add(Label::HandOver, text.yes_or_no(policy.hand_over));
+    table.add_some(
+        Label::LoginWait,
+        policy.login_wait_ms.map(|ms| text.span(ms)),
+    );
     table.render()
+}
+
+/// In the words that the policy is written with, which are the same in every language.
+fn add_card_policy(table: &mut Table<'_>, card: &CardPolicy) {
+    let modes: Vec<&str> = card
+        .modes
+        .iter()
+        .map(|mode| match mode {
+            KeyMode::Held => "held",
+            KeyMode::Sealed => "sealed",
+        })
+        .collect();
+    table.add(Label::KeyModes, &join(&modes));
+    let pin = match card.pin {
+        PinLife::Ask => "ask",
+        PinLife::UntilLock => "until-lock",
+    };
+    table.add(Label::PinEntry, pin);
+    let after_use = match card.after_use {
+        AfterUse::Keep => "keep",
+        AfterUse::Unverify => "unverify",
+        AfterUse::Reset => "reset",
+    };
+    table.add(Label::AfterUse, after_use);
+    let on_removal = match card.on_removal {
+        OnRemoval::Disconnect => "disconnect",
+        OnRemoval::LockSession => "lock-session",
+        OnRemoval::Grace => "grace",
+    };
+    let grace = card
+        .grace_ms
+        .map(|ms| format!(" ({})", table.text.span(ms)));
+    table.add(
+        Label::OnRemoval,
+        &format!("{on_removal}{}", grace.unwrap_or_default()),
+    );
+    table.add_some(Label::Module, card.pkcs11_module.as_deref().map(plain));
+    let subject = card.certificate_subject.as_deref().map(plain);
+    let certificate = card.certificate_issuers.iter().map(|issuer| plain(issuer));
+    for line in certificate.chain(subject) {
+        table.add(Label::Certificate, &line);
+    }
 }
 
 /// What the user can do, if something is not as it should be and the user can do anything.

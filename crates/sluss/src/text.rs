@@ -152,6 +152,13 @@ pub(crate) enum Label {
     Keepalive,
     Respond,
     MayDisconnect,
+    KeyModes,
+    AfterUse,
+    OnRemoval,
+    Module,
+    Certificate,
+    HandOver,
+    LoginWait,
 }
 
 /// What is wrong with a command line.

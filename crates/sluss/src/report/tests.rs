@@ -1,8 +1,8 @@
 //! Golden sentences: what a person reads in each situation, in both languages.
 
 use sluss_ipc::{
-    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, KeyMode, Outcome, OutsideReason,
-    Refusal, SCHEMA, Traffic,
+    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, Outcome, OutsideReason, Refusal,
+    SCHEMA, Traffic,
 };
 
 use super::*;
@@ -464,6 +464,20 @@ fn policy_shows_what_is_in_force() {
         keepalive_s: Some(25),
         respond: false,
         may_disconnect: true,
+        card: CardPolicy {
+            modes: vec![KeyMode::Held, KeyMode::Sealed],
+            signature_wrap: false,
+            pin: PinLife::UntilLock,
+            after_use: AfterUse::Keep,
+            on_removal: OnRemoval::Grace,
+            grace_ms: Some(10_000),
+            allow_factory_pin: false,
+            pkcs11_module: None,
+            certificate_issuers: vec!["/etc/sluss/service-cards.pem".to_owned()],
+            certificate_subject: Some("*,O=Exempel kommun,C=SE".to_owned()),
+        },
+        hand_over: true,
+        login_wait_ms: None,
     };
     assert_eq!(
         policy(&report, &English),
@@ -477,6 +491,13 @@ fn policy_shows_what_is_in_force() {
   Keepalive            25 seconds
   Gateway may call     no
   User may disconnect  yes
+  Keys                 held, sealed
+  PIN                  until-lock
+  Card after use       keep
+  Pulled card          grace (10 seconds)
+  Certificates         /etc/sluss/service-cards.pem
+                       *,O=Exempel kommun,C=SE
+  PIN from login       yes
 "
     );
 }

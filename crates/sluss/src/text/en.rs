@@ -265,6 +265,13 @@ impl Text for English {
             Label::Keepalive => "Keepalive",
             Label::Respond => "Gateway may call",
             Label::MayDisconnect => "User may disconnect",
+            Label::KeyModes => "Keys",
+            Label::AfterUse => "Card after use",
+            Label::OnRemoval => "Pulled card",
+            Label::Module => "PKCS#11 module",
+            Label::Certificate => "Certificates",
+            Label::HandOver => "PIN from login",
+            Label::LoginWait => "Login waits",
         }
     }
 

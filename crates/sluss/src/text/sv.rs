@@ -271,6 +271,13 @@ impl Text for Swedish {
             Label::Keepalive => "Livstecken",
             Label::Respond => "Andra änden får ringa upp",
             Label::MayDisconnect => "Användaren får koppla ner",
+            Label::KeyModes => "Nycklar",
+            Label::AfterUse => "Kortet efter bruk",
+            Label::OnRemoval => "Utdraget kort",
+            Label::Module => "PKCS#11-modul",
+            Label::Certificate => "Certifikat",
+            Label::HandOver => "PIN-kod från inloggningen",
+            Label::LoginWait => "Inloggningen väntar",
         }
     }
 

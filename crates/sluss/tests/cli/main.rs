@@ -11,8 +11,9 @@ use std::{fs, process::Output};
 use daemon::{Daemon, home, office, wlan_lost};
 use serde_json::{Value, json};
 use sluss_ipc::{
-    Algorithm, CardFault, CardKind, CardReport, Change, DownReason, Intent, Key, KeyMode,
-    PolicyReport, Reader, ReaderCard, Refusal, Response, Role, SCHEMA, Status, Tunnel, What,
+    AfterUse, Algorithm, CardFault, CardKind, CardPolicy, CardReport, Change, DownReason, Intent,
+    Key, KeyMode, OnRemoval, PinLife, PolicyReport, Reader, ReaderCard, Refusal, Response, Role,
+    SCHEMA, Status, Tunnel, What,
 };
 use terminal::Terminal;
 
@@ -668,6 +669,20 @@ fn policy() -> PolicyReport {
         keepalive_s: None,
         respond: false,
         may_disconnect: false,
+        card: CardPolicy {
+            modes: vec![KeyMode::Held],
+            signature_wrap: false,
+            pin: PinLife::Ask,
+            after_use: AfterUse::Keep,
+            on_removal: OnRemoval::LockSession,
+            grace_ms: None,
+            allow_factory_pin: false,
+            pkcs11_module: Some("/usr/lib/opensc-pkcs11.so".to_owned()),
+            certificate_issuers: Vec::new(),
+            certificate_subject: None,
+        },
+        hand_over: false,
+        login_wait_ms: Some(5_000),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The supervisor's state in the words of the IPC contract.
 
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluss_ipc as ipc;
-use sluss_policy::Policy;
+use sluss_policy::{AfterUse, CardRules, KeyMode, OnRemoval, PinLife, Policy};
 use sluss_supervisor as sup;
 
 use super::cards::Inserted;
@@ -130,6 +132,9 @@ impl Engine {
                 .map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
             respond: policy.tunnel.respond,
             may_disconnect: policy.user.may_disconnect,
+            card: card_policy(&policy.card),
+            hand_over: policy.login.hand_over,
+            login_wait_ms: policy.login.wait.map(millis),
         }
     }
 
@@ -380,6 +385,41 @@ fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
         sup::DeadlineReason::TunnelRetry => ipc::DeadlineReason::TunnelRetry,
         sup::DeadlineReason::HostOverdue => ipc::DeadlineReason::HostOverdue,
         sup::DeadlineReason::HostRetry => ipc::DeadlineReason::HostRetry,
+    }
+}
+
+fn card_policy(rules: &CardRules) -> ipc::CardPolicy {
+    let path = |path: &PathBuf| path.display().to_string();
+    let (on_removal, grace) = match rules.on_removal {
+        OnRemoval::Disconnect => (ipc::OnRemoval::Disconnect, None),
+        OnRemoval::LockSession => (ipc::OnRemoval::LockSession, None),
+        OnRemoval::Grace(grace) => (ipc::OnRemoval::Grace, Some(grace)),
+    };
+    let mode = |mode: &KeyMode| match mode {
+        KeyMode::Held => ipc::KeyMode::Held,
+        KeyMode::Sealed => ipc::KeyMode::Sealed,
+    };
+    let certificate = rules.certificate.as_ref();
+    ipc::CardPolicy {
+        modes: rules.modes.iter().map(mode).collect(),
+        signature_wrap: rules.signature_wrap,
+        pin: match rules.pin {
+            PinLife::Ask => ipc::PinLife::Ask,
+            PinLife::UntilLock => ipc::PinLife::UntilLock,
+        },
+        after_use: match rules.after_use {
+            AfterUse::Keep => ipc::AfterUse::Keep,
+            AfterUse::Unverify => ipc::AfterUse::Unverify,
+            AfterUse::Reset => ipc::AfterUse::Reset,
+        },
+        on_removal,
+        grace_ms: grace.map(millis),
+        allow_factory_pin: rules.allow_factory_pin,
+        pkcs11_module: rules.pkcs11_module.as_ref().map(path),
+        certificate_issuers: certificate
+            .map(|rules| rules.issuers.iter().map(path).collect())
+            .unwrap_or_default(),
+        certificate_subject: certificate.and_then(|rules| rules.subject.clone()),
     }
 }
 
