@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use sluss_card::{CardInfo, Cards, Command, Config, Error, Event, HeapVault, Op, Pin, PinEntry};
 
 /// How long anything may take that a trial does not measure.
@@ -16,6 +16,8 @@ pub struct Cardholder {
     /// The worker itself.
     pub cards: Cards,
     events: Receiver<Event>,
+    /// Of the card that the worker is bound to.
+    serial: String,
     heard: Vec<String>,
     ops: u64,
 }
@@ -23,11 +25,14 @@ pub struct Cardholder {
 impl Cardholder {
     pub fn start(config: Config) -> Result<Cardholder> {
         let (sender, events) = mpsc::channel();
+        let binding = config.binding.as_ref().context("no card is bound")?;
+        let serial = binding.serial.clone();
         let vault = Box::new(HeapVault::default());
         let cards = sluss_card::start(config, vault, move |event| drop(sender.send(event)))?;
         Ok(Cardholder {
             cards,
             events,
+            serial,
             heard: Vec::new(),
             ops: 0,
         })
@@ -68,13 +73,19 @@ impl Cardholder {
         })
     }
 
-    pub fn verify(&mut self, serial: &str, pin: &str) -> Result<Result<(), Error>> {
-        self.try_pin(serial, pin, false)
+    /// Types the bound card's PIN.
+    pub fn unlock(&mut self, pin: &str) -> Result<Result<(), Error>> {
+        self.try_pin(&self.serial.clone(), pin, false)
     }
 
     /// Knowing that it may be the last try.
-    pub fn verify_at_all_costs(&mut self, serial: &str, pin: &str) -> Result<Result<(), Error>> {
-        self.try_pin(serial, pin, true)
+    pub fn unlock_at_all_costs(&mut self, pin: &str) -> Result<Result<(), Error>> {
+        self.try_pin(&self.serial.clone(), pin, true)
+    }
+
+    /// Types the PIN of a card with this serial number.
+    pub fn verify(&mut self, serial: &str, pin: &str) -> Result<Result<(), Error>> {
+        self.try_pin(serial, pin, false)
     }
 
     pub fn dh(&mut self, with: [u8; 32]) -> Result<Result<[u8; 32], Error>> {

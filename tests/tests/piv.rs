@@ -3,7 +3,6 @@
 use std::ffi::CString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,10 +17,11 @@ use sluss_card::key::{Algorithm, CardKey};
 use sluss_card::piv::{ManagementKey, Session};
 use sluss_card::sealed::{Error as SealedError, Method, SealedKey, SignatureSeal, seal};
 use sluss_card::{
-    Access, AfterUse, Binding, CardInfo, CardKind, Cards, Command, Config, Error, Event, HeapVault,
-    KeyId, KeyMode, KeySource, Op, Pin, PinEntry, PinLife,
+    Access, AfterUse, Binding, CardInfo, CardKind, Config, Error, KeyId, KeyMode, KeySource, Pin,
+    PinEntry, PinLife,
 };
 use sluss_tests::authority::Authority;
+use sluss_tests::cardholder::Cardholder;
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::Netns;
 use sluss_tests::rig::{PivIdentity, Rig, VirtualCard};
@@ -66,7 +66,7 @@ fn each_kind_of_key_opens_what_was_sealed_to_it() -> Result<()> {
     for (algorithm, method) in KINDS {
         let mut card = rig.piv_card(0, algorithm, &authority)?;
         card.insert()?;
-        let mut user = User::start(bound_to(&card, method)?)?;
+        let mut user = Cardholder::start(bound_to(&card, method)?)?;
         let info = user.inserted()?;
         let expected = CardInfo {
             serial: card.identity().serial.clone(),
@@ -85,7 +85,7 @@ fn each_kind_of_key_opens_what_was_sealed_to_it() -> Result<()> {
             "{algorithm}: before the PIN"
         );
         let asked = Instant::now();
-        ensure!(user.verify(&card.identity().pin)? == Ok(()), "{algorithm}");
+        ensure!(user.unlock(&card.identity().pin)? == Ok(()), "{algorithm}");
         let took = asked.elapsed();
         ensure!(
             user.dh([9; 32])? == Ok(x25519(SECRET, [9; 32])),
@@ -124,25 +124,25 @@ fn wrong_pins_count_down_to_the_last_try() -> Result<()> {
     let (_rig, mut card, mut user) = inserted(Algorithm::P256, Method::EcdhP256)?;
     user.inserted()?;
     let pin = card.identity().pin.clone();
-    ensure!(user.verify("12345")? == Err(Error::PinLength { min: 6, max: 8 }));
-    ensure!(user.verify("123456789")? == Err(Error::PinLength { min: 6, max: 8 }));
-    ensure!(user.verify("123456")? == Err(Error::FactoryPin));
+    ensure!(user.unlock("12345")? == Err(Error::PinLength { min: 6, max: 8 }));
+    ensure!(user.unlock("123456789")? == Err(Error::PinLength { min: 6, max: 8 }));
+    ensure!(user.unlock("123456")? == Err(Error::FactoryPin));
     ensure!(card.stats()?.verify == 0, "a try was spent in vain");
-    ensure!(user.verify("111111")? == Err(Error::WrongPin { left: 2 }));
-    ensure!(user.verify("111111")? == Err(Error::WrongPin { left: 1 }));
-    ensure!(user.verify(&pin)? == Err(Error::OneTryLeft));
+    ensure!(user.unlock("111111")? == Err(Error::WrongPin { left: 2 }));
+    ensure!(user.unlock("111111")? == Err(Error::WrongPin { left: 1 }));
+    ensure!(user.unlock(&pin)? == Err(Error::OneTryLeft));
     ensure!(
         card.stats()?.verify == 2,
         "the last try went without consent"
     );
-    ensure!(user.verify_the_last(&pin)? == Ok(()));
+    ensure!(user.unlock_at_all_costs(&pin)? == Ok(()));
     ensure!(user.dh([9; 32])? == Ok(x25519(SECRET, [9; 32])));
     for _ in 0..3 {
-        user.verify_the_last("111111")?
+        user.unlock_at_all_costs("111111")?
             .err()
             .context("a wrong PIN was taken")?;
     }
-    ensure!(user.verify_the_last(&pin)? == Err(Error::Blocked));
+    ensure!(user.unlock_at_all_costs(&pin)? == Err(Error::Blocked));
     ensure!(card.stats()?.verify == 6, "a blocked card was tried");
     Ok(())
 }
@@ -157,12 +157,12 @@ fn a_pull_a_lock_and_sleep_wipe_the_key() -> Result<()> {
     ensure!(!user.inserted()?.ready);
     ensure!(user.dh([9; 32])? == Err(Error::Locked), "after a pull");
 
-    ensure!(user.verify(&pin)? == Ok(()));
+    ensure!(user.unlock(&pin)? == Ok(()));
     ensure!(user.dh([9; 32])?.is_ok());
     ensure!(user.lock()? == Ok(()));
     ensure!(user.dh([9; 32])? == Err(Error::Locked), "after a lock");
 
-    ensure!(user.verify(&pin)? == Ok(()));
+    ensure!(user.unlock(&pin)? == Ok(()));
     user.forget()?;
     // the card was left as it is: verified, and asked again
     let operations = card.stats()?.dh;
@@ -197,7 +197,7 @@ fn another_cards_seal_is_refused_before_the_pin() -> Result<()> {
     // the same serial number, since it is for the same slot, and another key
     let mut strangers = rig.piv_card(0, Algorithm::P256, &authority)?;
     strangers.insert()?;
-    let mut user = User::start(bound_to(&mine, Method::EcdhP256)?)?;
+    let mut user = Cardholder::start(bound_to(&mine, Method::EcdhP256)?)?;
     let reason = user.unusable()?;
     ensure!(reason == Error::OtherKey, "{reason}");
     ensure!(strangers.stats()?.verify == 0);
@@ -353,17 +353,23 @@ fn in_reader(algorithm: Algorithm) -> Result<(Rig, VirtualCard<PivIdentity>)> {
 }
 
 /// A card in the reader, and a worker that has not yet been listened to.
-fn inserted(algorithm: Algorithm, method: Method) -> Result<(Rig, VirtualCard<PivIdentity>, User)> {
+fn inserted(
+    algorithm: Algorithm,
+    method: Method,
+) -> Result<(Rig, VirtualCard<PivIdentity>, Cardholder)> {
     let (rig, card) = in_reader(algorithm)?;
-    let user = User::start(bound_to(&card, method)?)?;
+    let user = Cardholder::start(bound_to(&card, method)?)?;
     Ok((rig, card, user))
 }
 
 /// The same after the PIN.
-fn verified(algorithm: Algorithm, method: Method) -> Result<(Rig, VirtualCard<PivIdentity>, User)> {
+fn verified(
+    algorithm: Algorithm,
+    method: Method,
+) -> Result<(Rig, VirtualCard<PivIdentity>, Cardholder)> {
     let (rig, card, mut user) = inserted(algorithm, method)?;
     user.inserted()?;
-    ensure!(user.verify(&card.identity().pin)? == Ok(()));
+    ensure!(user.unlock(&card.identity().pin)? == Ok(()));
     Ok((rig, card, user))
 }
 
@@ -389,133 +395,6 @@ fn bound_to(card: &VirtualCard<PivIdentity>, method: Method) -> Result<Config> {
 
 fn typed(pin: &str) -> Result<PinEntry> {
     Ok(PinEntry::Typed(Pin::new(pin.as_bytes().to_vec().into())?))
-}
-
-/// Asks the worker and listens to it, as the daemon does.
-struct User {
-    cards: Cards,
-    events: Receiver<Event>,
-    serial: String,
-    /// All that was ever heard.
-    heard: Vec<String>,
-    ops: u64,
-}
-
-impl User {
-    fn start(config: Config) -> Result<User> {
-        let (sender, events) = mpsc::channel();
-        let serial = config
-            .binding
-            .as_ref()
-            .context("no card is bound")?
-            .serial
-            .clone();
-        let vault = Box::new(HeapVault::default());
-        let cards = sluss_card::start(config, vault, move |event| drop(sender.send(event)))?;
-        Ok(User {
-            cards,
-            events,
-            serial,
-            heard: Vec::new(),
-            ops: 0,
-        })
-    }
-
-    /// Listens until `pick` finds what it wants.
-    fn expect<T>(&mut self, what: &str, mut pick: impl FnMut(Event) -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(event) = self.events.recv_timeout(left) else {
-                bail!(
-                    "{what} did not come; heard so far:\n{}",
-                    self.heard.join("\n")
-                );
-            };
-            self.heard.push(event.to_string());
-            if let Some(found) = pick(event) {
-                return Ok(found);
-            }
-        }
-    }
-
-    fn heard_of(&self, words: &str) -> bool {
-        self.heard.iter().any(|event| event.contains(words))
-    }
-
-    fn inserted(&mut self) -> Result<CardInfo> {
-        self.expect("a card", |event| match event {
-            Event::Inserted { card, .. } => Some(card),
-            _ => None,
-        })
-    }
-
-    fn removed(&mut self, from: &str) -> Result<()> {
-        self.expect("the removal", |event| {
-            matches!(event, Event::Removed { reader } if reader == from).then_some(())
-        })
-    }
-
-    fn unusable(&mut self) -> Result<Error> {
-        self.expect("word of an unusable card", |event| match event {
-            Event::Unusable { reason, .. } => Some(reason),
-            _ => None,
-        })
-    }
-
-    fn verify(&mut self, pin: &str) -> Result<Result<(), Error>> {
-        self.verify_if(pin, false)
-    }
-
-    /// With the user's consent to the last try.
-    fn verify_the_last(&mut self, pin: &str) -> Result<Result<(), Error>> {
-        self.verify_if(pin, true)
-    }
-
-    fn verify_if(&mut self, pin: &str, last_try_consented: bool) -> Result<Result<(), Error>> {
-        let serial = self.serial.clone();
-        let pin = typed(pin)?;
-        let asked = self.send(Command::Verify {
-            serial,
-            pin,
-            last_try_consented,
-        });
-        self.expect("the answer to the PIN", |event| match event {
-            Event::Verified { op, result } if op == asked => Some(result),
-            _ => None,
-        })
-    }
-
-    fn dh(&mut self, with: [u8; 32]) -> Result<Result<[u8; 32], Error>> {
-        let asked = self.send(Command::Dh { with });
-        self.expect("the answer to a Diffie-Hellman", |event| match event {
-            Event::Dh { op, result } if op == asked => {
-                Some(result.map(|secret| *secret.as_bytes()))
-            }
-            _ => None,
-        })
-    }
-
-    fn lock(&mut self) -> Result<Result<(), Error>> {
-        let asked = self.send(Command::Lock);
-        self.expect("the answer to locking", |event| match event {
-            Event::Relocked { op, result } if op == asked => Some(result),
-            _ => None,
-        })
-    }
-
-    fn forget(&mut self) -> Result<()> {
-        let asked = self.send(Command::Forget);
-        self.expect("the answer to sleep", |event| {
-            matches!(event, Event::Forgotten { op } if op == asked).then_some(())
-        })
-    }
-
-    fn send(&mut self, command: Command) -> Op {
-        self.ops += 1;
-        self.cards.send(Op(self.ops), command, PATIENCE);
-        Op(self.ops)
-    }
 }
 
 /// A program's connection to the card in the first reader.

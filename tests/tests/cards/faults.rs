@@ -81,7 +81,7 @@ pub(crate) fn nonsense_is_named_and_a_healthy_card_recovers() -> Result<()> {
     card.fail(Fault::None)?;
     card.insert()?;
     let info = user.inserted()?;
-    ensure!(user.verify(&info.serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(info.public_key));
 
     // and when it comes to its senses by itself

@@ -94,8 +94,8 @@ pub(crate) fn verified_with(
         ..bound_to(&card)
     };
     let mut user = Cardholder::start(config)?;
-    let serial = user.inserted()?.serial;
-    ensure!(user.verify(&serial, "123456")? == Ok(()));
+    user.inserted()?;
+    ensure!(user.unlock("123456")? == Ok(()));
     Ok((rig, card, user))
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn tries_are_asked_for_without_spending_one() -> Result<()> {
         let again = user.refresh()?;
         ensure!(again.as_ref() == Ok(&info), "{again:?}");
     }
-    ensure!(user.verify(&info.serial, "12345")? == Err(Error::PinLength { min: 6, max: 127 }));
+    ensure!(user.unlock("12345")? == Err(Error::PinLength { min: 6, max: 127 }));
     ensure!(
         user.verify("FFFE:00000000", "123456")? == Err(Error::Gone),
         "a PIN for another card"
@@ -30,23 +30,23 @@ pub(crate) fn tries_are_asked_for_without_spending_one() -> Result<()> {
 
 pub(crate) fn wrong_pins_count_down_to_the_last_try() -> Result<()> {
     let (_rig, mut card, mut user) = inserted()?;
-    let serial = user.inserted()?.serial;
-    ensure!(user.verify(&serial, "111111")? == Err(Error::WrongPin { left: 2 }));
-    ensure!(user.verify(&serial, "111111")? == Err(Error::WrongPin { left: 1 }));
-    ensure!(user.verify(&serial, "123456")? == Err(Error::OneTryLeft));
+    user.inserted()?;
+    ensure!(user.unlock("111111")? == Err(Error::WrongPin { left: 2 }));
+    ensure!(user.unlock("111111")? == Err(Error::WrongPin { left: 1 }));
+    ensure!(user.unlock("123456")? == Err(Error::OneTryLeft));
     ensure!(
         card.stats()?.verify == 2,
         "the last try went without consent"
     );
-    ensure!(user.verify_at_all_costs(&serial, "123456")? == Ok(()));
+    ensure!(user.unlock_at_all_costs("123456")? == Ok(()));
     ensure!(user.refresh()?.map(|info| (info.tries_left, info.ready)) == Ok((3, true)));
 
     for _ in 0..3 {
-        user.verify_at_all_costs(&serial, "111111")?
+        user.unlock_at_all_costs("111111")?
             .err()
             .context("a wrong PIN was taken")?;
     }
-    ensure!(user.verify_at_all_costs(&serial, "123456")? == Err(Error::Blocked));
+    ensure!(user.unlock_at_all_costs("123456")? == Err(Error::Blocked));
     ensure!(user.refresh()?.map(|info| info.tries_left) == Ok(0));
     ensure!(card.stats()?.verify == 6, "a blocked card was tried");
     Ok(())
@@ -60,8 +60,8 @@ pub(crate) fn the_pin_of_a_new_card_is_not_even_tried() -> Result<()> {
         ..bound_to(&card)
     };
     let mut user = Cardholder::start(config)?;
-    let serial = user.inserted()?.serial;
-    ensure!(user.verify(&serial, "123456")? == Err(Error::FactoryPin));
+    user.inserted()?;
+    ensure!(user.unlock("123456")? == Err(Error::FactoryPin));
     ensure!(card.stats()?.verify == 0, "a try was spent");
     Ok(())
 }
@@ -92,12 +92,11 @@ pub(crate) fn a_kept_pin_makes_up_for_what_others_do() -> Result<()> {
 
 pub(crate) fn a_kept_pin_goes_when_the_user_locks_or_the_laptop_sleeps() -> Result<()> {
     let (_rig, mut card, mut user) = verified_with(PinLife::UntilLock, AfterUse::Keep)?;
-    let serial = card.identity().serial.clone();
     ensure!(user.lock()? == Ok(()));
     ensure!(user.refresh()?.is_ok_and(|info| !info.ready));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
 
-    ensure!(user.verify(&serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     user.forget()?;
     let key = card.identity().public_key;
     ensure!(
@@ -130,8 +129,7 @@ pub(crate) fn a_kept_pin_that_has_become_wrong_costs_one_try() -> Result<()> {
             .is_ok_and(|info| info.tries_left == 2 && !info.ready)
     );
     ensure!(card.stats()?.verify == 2, "it was tried again");
-    let serial = card.identity().serial.clone();
-    ensure!(user.verify(&serial, "654321")? == Ok(()));
+    ensure!(user.unlock("654321")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
     Ok(())
 }

@@ -29,8 +29,7 @@ pub(crate) fn a_reset_by_another_program_locks_without_a_pull() -> Result<()> {
         .map_err(|(_, error)| error)?;
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
     user.locked()?;
-    let serial = card.identity().serial.clone();
-    ensure!(user.verify(&serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
     ensure!(!user.heard_of("removed"), "taken for a pull");
     ensure!(card.stats()?.verify == 2);
@@ -43,7 +42,7 @@ pub(crate) fn another_programs_application_locks_without_a_pull() -> Result<()> 
     other.exchange(b"\x00\xA4\x04\x00\x08\xA0\x00\x00\x06\x47\x2F\x00\x01")?;
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
     user.locked()?;
-    ensure!(user.verify(&card.identity().serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
     ensure!(!user.heard_of("removed"), "taken for a pull");
     Ok(())
@@ -194,14 +193,13 @@ pub(crate) fn gpg_works_beside_us() -> Result<()> {
 fn works_beside_a_held_key(tool: &Tool) -> Result<()> {
     let (rig, mut card, mut user) = verified()?;
     let key = card.identity().public_key;
-    let serial = card.identity().serial.clone();
     let mut asked = 0;
     for _ in 0..RUNS {
         tool.run()?;
         let mut dh = user.dh(X25519_BASEPOINT_BYTES)?;
         if dh == Err(Error::Locked) {
             asked += 1;
-            ensure!(user.verify(&serial, "123456")? == Ok(()));
+            ensure!(user.unlock("123456")? == Ok(()));
             dh = user.dh(X25519_BASEPOINT_BYTES)?;
         }
         ensure!(dh == Ok(key), "{dh:?}");
@@ -215,7 +213,7 @@ fn works_beside_a_held_key(tool: &Tool) -> Result<()> {
     };
     let mut user = Cardholder::start(config)?;
     user.inserted()?;
-    ensure!(user.verify(&serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     let before = card.stats()?.verify;
     for _ in 0..RUNS {
         tool.run()?;
@@ -237,16 +235,16 @@ pub(crate) fn a_sealed_key_leaves_the_card_to_others() -> Result<()> {
     card.insert()?;
     let (config, public_key) = sealed_to(&card)?;
     let mut user = Cardholder::start(config)?;
-    let serial = user.inserted()?.serial;
+    user.inserted()?;
     let other = Other::connect(&rig, ShareMode::Exclusive)?;
     let pin = card.identity().pin.clone();
-    ensure!(user.verify(&serial, &pin)? == Err(Error::Busy));
+    ensure!(user.unlock(&pin)? == Err(Error::Busy));
     ensure!(user.unusable_in(&rig.reader(0))? == Error::Busy);
     let left = other.0.disconnect(Disposition::LeaveCard);
     left.map_err(|(_, error)| error)?;
     user.inserted()?;
 
-    ensure!(user.verify(&serial, &pin)? == Ok(()));
+    ensure!(user.unlock(&pin)? == Ok(()));
     for _ in 0..RUNS {
         YUBICO.run()?;
         ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(public_key));

@@ -41,8 +41,7 @@ pub(crate) fn a_pull_too_fast_to_be_seen_locks() -> Result<()> {
         if dh == Err(Error::Gone) {
             user.inserted()?;
         }
-        let serial = card.identity().serial.clone();
-        ensure!(user.verify(&serial, "123456")? == Ok(()));
+        ensure!(user.unlock("123456")? == Ok(()));
         ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
     }
     Ok(())
@@ -53,8 +52,7 @@ pub(crate) fn a_moment_without_power_locks() -> Result<()> {
     card.reset()?;
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Err(Error::Locked));
     user.locked()?;
-    let serial = card.identity().serial.clone();
-    ensure!(user.verify(&serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(card.identity().public_key));
     Ok(())
 }
@@ -72,7 +70,7 @@ pub(crate) fn a_card_may_vanish_in_the_middle() -> Result<()> {
         );
         card.insert()?;
         let info = user.inserted()?;
-        ensure!(user.verify(&info.serial, "123456")? == Ok(()));
+        ensure!(user.unlock("123456")? == Ok(()));
         ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(info.public_key));
     }
     Ok(())

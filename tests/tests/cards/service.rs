@@ -31,7 +31,7 @@ pub(crate) fn a_restart_of_pcscd_is_survived() -> Result<()> {
     card.insert()?;
     let info = user.inserted()?;
     ensure!(!info.ready, "the PIN outlived a restart");
-    ensure!(user.verify(&info.serial, "123456")? == Ok(()));
+    ensure!(user.unlock("123456")? == Ok(()));
     ensure!(user.dh(X25519_BASEPOINT_BYTES)? == Ok(info.public_key));
     Ok(())
 }
