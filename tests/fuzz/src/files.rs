@@ -1,13 +1,25 @@
 //! What can stand in files: the daemon's own, and those that are handed from one person to another.
 
 use sluss_card::sealed::SealedKey;
-use sluss_policy::{DeviceBinding, SignedRequest, Source};
+use sluss_policy::{DeviceBinding, Policy, SignedRequest, Source};
 
 pub(crate) fn read_sealed_key(bytes: &[u8]) {
     if let Ok(key) = SealedKey::parse(bytes) {
         assert_eq!(key.to_file(), bytes, "reads more than it keeps");
         assert!(!key.serial().contains(char::is_control));
         drop(key.challenge());
+    }
+}
+
+pub(crate) fn read_policy(bytes: &[u8]) {
+    let Some(source) = source(bytes) else { return };
+    match Policy::parse(&[source]) {
+        Ok(policy) => {
+            let text = &policy.to_string();
+            let again = Policy::parse(&[Source { text, ..source }]);
+            assert_eq!(again, Ok(policy), "shown as another one");
+        }
+        Err(mistakes) => are_readable(&mistakes),
     }
 }
 

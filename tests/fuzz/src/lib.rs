@@ -36,6 +36,10 @@ pub const TARGETS: &[Target] = &[
         run: files::read_sealed_key,
     },
     Target {
+        name: "policy",
+        run: files::read_policy,
+    },
+    Target {
         name: "request",
         run: files::read_request,
     },
