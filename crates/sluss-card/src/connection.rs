@@ -65,8 +65,9 @@ impl Line for PcscLine {
 pub(crate) struct Connection {
     /// `None` only while being dropped.
     card: Option<Card>,
-    /// How the reader verifies a PIN that is typed on its keys, if it has any.
-    pad: Option<u32>,
+    /// How the reader verifies a PIN that is typed on its keys, if it has any; asked in the first transaction, because some
+    /// other program's would be in the way of the question.
+    pad: Option<Option<u32>>,
 }
 
 impl Connection {
@@ -75,10 +76,9 @@ impl Connection {
         // a context of its own, because one that hangs in a call blocks all other users of that context
         let context = Context::establish(Scope::System)?;
         let card = context.connect(reader, ShareMode::Shared, Protocols::ANY)?;
-        let pad = pad(&card);
         Ok(Self {
             card: Some(card),
-            pad,
+            pad: None,
         })
     }
 
@@ -88,14 +88,14 @@ impl Connection {
         deadline: Option<Instant>,
         work: impl FnOnce(Exchange<'_, Card>) -> Result<Parting, Error>,
     ) -> Result<(), Error> {
-        let pad = self.pad;
+        let known_pad = &mut self.pad;
         let mut card = self.card.as_mut().ok_or(Error::Gone)?;
         for _ in 0..BEGINNINGS {
             card = match card.transaction2() {
                 Ok(transaction) => {
                     let exchange = Exchange {
                         card: &*transaction,
-                        pad,
+                        pad: *known_pad.get_or_insert_with(|| pad(&*transaction)),
                         deadline,
                     };
                     let disposition = match work(exchange)? {

@@ -228,9 +228,13 @@ impl Turn<'_> {
         };
         let standing = Standing { told, phase };
         self.desk.cards.insert(reader.clone(), standing);
-        let pulled = matches!(reason, Error::Gone | Error::OtherCard { .. });
-        let served = matches!(before, Told::Inserted(_));
-        if pulled && served || reason == Error::Gone && !matches!(before, Told::Nothing) {
+        let removed = match (&before, &reason) {
+            (Told::Unusable(_) | Told::Inserted(_), Error::Gone) => true,
+            // pulled, and another one put in its place
+            (Told::Inserted(_), Error::OtherCard { .. }) => true,
+            (Told::Nothing | Told::Unusable(_) | Told::Inserted(_), _) => false,
+        };
+        if removed {
             let reader = reader.clone();
             self.tell(Event::Removed { reader });
         }
@@ -239,7 +243,7 @@ impl Turn<'_> {
             let reason = reason.clone();
             self.tell(Event::Unusable { reader, reason });
         }
-        if served {
+        if let Told::Inserted(_) = before {
             self.vacated(&reason);
         }
     }
