@@ -216,7 +216,7 @@ pub struct Survey {
 /// Does what is ordered. `compose` writes the request, whose text the card's key then signs if it can.
 ///
 /// Nothing is lost that [`Order::replace`] does not name: not a key on the card, nor the present binding. The PIN is verified before a key
-/// is made. The card is left as it is, with its PIN verified.
+/// is made. The card is reset in the end: it forgets the user as well as the administrator.
 ///
 /// # Errors
 /// [`Error`]. A key that was made stays on the card: the same order without `make` takes it.

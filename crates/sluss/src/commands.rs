@@ -152,7 +152,11 @@ fn change(
 /// The first status that `is_so`; None if it took longer than `limit`.
 ///
 /// The monitor only says when to look again: it is open before the first look, so no change is missed.
-fn wait(socket: &Path, limit: Duration, is_so: impl Fn(&Status) -> bool) -> Result<Option<Status>> {
+pub(crate) fn wait(
+    socket: &Path,
+    limit: Duration,
+    is_so: impl Fn(&Status) -> bool,
+) -> Result<Option<Status>> {
     let end = Instant::now() + limit;
     let mut monitor = Client::connect(socket)?;
     permitted(monitor.call(&Request::Monitor)?)?;
@@ -218,7 +222,7 @@ fn unlock(socket: &Path, last_try: bool, text: &dyn Text) -> Result<Exit> {
 }
 
 /// On a connection of its own: the daemon may have closed another one while the user was thinking.
-fn give(socket: &Path, pin: Option<Pin>, last_try: bool) -> Result<()> {
+pub(crate) fn give(socket: &Path, pin: Option<Pin>, last_try: bool) -> Result<()> {
     let mut client = Client::connect(socket)?;
     client.set_patience(Some(CARD_PATIENCE));
     let Response::Done = permitted(client.call(&Request::Unlock { pin, last_try })?)? else {

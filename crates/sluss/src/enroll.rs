@@ -14,14 +14,14 @@ use std::{
 use anyhow::Result;
 use nix::unistd::gethostname;
 use sluss_ipc::{
-    Client, Pin, Request, Response,
+    Client, Key, Pin, Request, Response, Status,
     enroll::{Enrolled, Order, PresharedKey, Survey},
 };
 use zeroize::Zeroizing;
 
 use crate::{
     args::EnrollArgs,
-    commands::{permitted, strange},
+    commands::{self, permitted, strange},
     exit::Exit,
     keyboard::Keyboard,
     text::Text,
@@ -32,6 +32,8 @@ pub(crate) use request::Signed;
 
 /// A card may take half a minute to make an RSA key; the daemon gives it up sooner than this.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// The daemon looks at the card anew when it is bound.
+const CARD_SEEN: Duration = Duration::from_secs(5);
 /// More than base64 of 32 bytes, with room for blanks around it.
 const LONGEST_KEY_FILE: u64 = 100;
 
@@ -43,7 +45,7 @@ pub(crate) fn run(socket: &Path, args: EnrollArgs, text: &dyn Text) -> Result<Ex
         return strange();
     };
     if args.survey {
-        return crate::commands::print(args.format, &survey, || survey::survey(&survey, text));
+        return commands::print(args.format, &survey, || survey::survey(&survey, text));
     }
     let mut keyboard = Keyboard::open()?;
     let Some(plan) = plan(&survey, &args, &mut keyboard, text)? else {
@@ -57,10 +59,35 @@ pub(crate) fn run(socket: &Path, args: EnrollArgs, text: &dyn Text) -> Result<Ex
     let Some(order) = order(&survey, &plan, replace, &device, &args, &mut keyboard, text)? else {
         return Ok(Exit::NotSo);
     };
+    let pin = order.pin.as_ref().and_then(copied);
     let Response::Enrolled(enrolled) = ask(socket, &Request::Enroll(Box::new(order)))? else {
         return strange();
     };
-    finish(&enrolled, &device, &args, text)
+    let exit = finish(&enrolled, &device, &args, text)?;
+    if let Some(pin) = pin {
+        unlock(socket, pin, text);
+    }
+    Ok(exit)
+}
+
+fn copied(pin: &Pin) -> Option<Pin> {
+    Pin::new(Zeroizing::new(pin.bytes().to_vec()))
+}
+
+/// Gives the PIN once more, which has just been right, so that nobody types it twice. The laptop is bound whatever comes of it.
+fn unlock(socket: &Path, pin: Pin, text: &dyn Text) {
+    let wants_pin = |status: &Status| {
+        matches!(status.key, Key::Locked | Key::AwaitingPin) || status.key == Key::Unlocked
+    };
+    let status = commands::wait(socket, CARD_SEEN, wants_pin);
+    let unlocked = match status {
+        Ok(Some(status)) if status.key == Key::Unlocked => true,
+        Ok(Some(_)) => commands::give(socket, Some(pin), false).is_ok(),
+        Ok(None) | Err(_) => false,
+    };
+    if unlocked {
+        eprintln!("{}", text.unlocked());
+    }
 }
 
 /// What is to be done; None if that was said to be impossible, or unwanted.

@@ -92,9 +92,12 @@ pub(super) fn open(
             for reader in readers_with_cards()? {
                 let mut done = None;
                 let looked = at(&reader, id, terms, &mut |bench| {
-                    if bench.serial() == serial {
-                        done = Some(work(bench));
+                    if bench.serial() != serial {
+                        return Parting::Leave;
                     }
+                    done = Some(work(bench));
+                    // it must not know the administrator any longer
+                    Parting::Reset
                 });
                 match (done, looked) {
                     (Some(done), _) => return done,
@@ -147,6 +150,7 @@ fn look(reader: CString, terms: &Terms, survey: &mut Survey) {
         let mut found = Err(crate::Error::Gone);
         let looked = at(&reader, &id, terms, &mut |bench| {
             found = candidate(bench, &name, &id, terms);
+            Parting::Leave
         });
         match looked.and(found) {
             Ok(candidate) => survey.cards.push(candidate),
@@ -204,20 +208,19 @@ fn candidate(
     })
 }
 
-/// Does `work` on the application that a key of this name would be in, in one transaction.
+/// Does `work` on the application that a key of this name would be in, in one transaction, and leaves the card as that says.
 fn at(
     reader: &CString,
     id: &KeyId,
     terms: &Terms,
-    work: &mut dyn FnMut(&mut dyn Bench),
+    work: &mut dyn FnMut(&mut dyn Bench) -> Parting,
 ) -> Result<(), crate::Error> {
     Connection::open(reader)?.transact(Some(terms.deadline), |mut exchange| {
         match id {
-            KeyId::OpenPgp => work(&mut openpgp::Session::open(&mut exchange)?),
-            KeyId::Piv => work(&mut piv::Session::open(&mut exchange)?),
-            KeyId::Pkcs11(_) => return Err(crate::Error::NoApplet(CardKind::Pkcs11)),
+            KeyId::OpenPgp => Ok(work(&mut openpgp::Session::open(&mut exchange)?)),
+            KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
+            KeyId::Pkcs11(_) => Err(crate::Error::NoApplet(CardKind::Pkcs11)),
         }
-        Ok(Parting::Leave)
     })
 }
 
