@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         trial!(a_pin_leaves_nothing_behind),
         trial!(one_pin_from_the_drawer_to_the_tunnel),
         trial!(a_real_pinentry_asks_in_a_terminal),
+        trial!(a_real_pinentry_without_a_terminal_is_told_of),
         trial!(a_real_pinentry_puts_the_terminal_back_when_withdrawn),
     ])
 }
@@ -401,8 +402,13 @@ fn a_pinentry_that_talks_nonsense_is_left() -> Result<()> {
             ensure!(rest.is_empty(), "{words:?}: asked to {rest:?}");
         }
     }
-    // After all that one that works is used.
+    // One that hangs ends with the prompt.
     scene.prompt(prompt(7));
+    let mut pinentry = scene.pinentries.raw()?;
+    scene.withdraw(7);
+    pinentry.is_ended()?;
+    // After all that one that works is used.
+    scene.prompt(prompt(8));
     let mut pinentry = scene.pinentries.next()?;
     pinentry.dialog()?;
     pinentry.types("123456")?;

@@ -311,9 +311,11 @@ pub(crate) fn relay(socket: &Path) -> Result<()> {
                 .and_then(|()| out.flush())
                 .is_err()
             {
-                return;
+                break;
             }
         }
+        // As a pinentry that crashes does.
+        std::process::exit(1);
     });
     std::io::copy(&mut std::io::stdin(), &mut stream)?;
     stream.shutdown(Shutdown::Both)?;

@@ -67,6 +67,22 @@ pub(crate) fn a_real_pinentry_puts_the_terminal_back_when_withdrawn() -> Result<
     Ok(())
 }
 
+/// Not pinentry-tty, which says then that the user has cancelled.
+pub(crate) fn a_real_pinentry_without_a_terminal_is_told_of() -> Result<()> {
+    let [_, curses] = installed()?;
+    let place = Place::new()?;
+    let daemon = Daemon::start(&place)?;
+    let _agent = place.start(&mut place.agent(Path::new(curses))?)?;
+    let line = daemon.agent()?;
+    line.send(Response::Prompt(prompt(1)));
+    eventually("what to do instead", SOON, || {
+        let said = place.said()?;
+        Ok(said.contains("sluss unlock").then_some(()))
+    })?;
+    ensure!(daemon.has_no_call());
+    Ok(())
+}
+
 fn installed() -> Result<[&'static str; 2]> {
     for pinentry in PINENTRIES {
         if !Path::new(pinentry).exists() {
