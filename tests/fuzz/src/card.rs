@@ -1,11 +1,15 @@
 //! What a card, or whoever sits between us and it, can say.
 
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sluss_card::apdu::Transmit;
 use sluss_card::applet::{Applet, Challenge, Padding, PinEntry};
 use sluss_card::certificate::Rule;
 use sluss_card::key::CardKey;
+use sluss_card::pkcs11::{KeyAt, Launch, Module, Scheme, Worker};
 use sluss_card::{Error, Pin, openpgp, piv, tlv};
 use zeroize::Zeroizing;
 
@@ -62,6 +66,58 @@ fn use_applet(applet: &mut dyn Applet) {
         drop(applet.answer(&challenge));
     }
     drop((verified, applet.unverify()));
+}
+
+/// A PKCS#11 worker that its module has taken over: frames as they come.
+pub(crate) fn hear_a_worker(bytes: &[u8]) {
+    let stream = Arc::new(Mutex::new(VecDeque::from(bytes.to_vec())));
+    let mut module = Module::new(Launch::new(move || Ok(Box::new(Possessed(stream.clone())))));
+    let Ok(tokens) = module.look(None, None) else {
+        return;
+    };
+    for token in tokens.iter().take(3) {
+        assert!(
+            !token.serial.contains(char::is_control) && !token.label.contains(char::is_control)
+        );
+        drop((
+            module.pin(token.slot, None),
+            module.log_in(token.slot, None, None),
+        ));
+        for key in token.keys.iter().take(3) {
+            let at = KeyAt {
+                slot: token.slot,
+                id: &key.id,
+            };
+            drop(module.derive(at, &[9; 32], None));
+            drop(module.sign(at, Scheme::RsaPkcs1Sha256, b"sluss", None));
+        }
+    }
+}
+
+/// Says the same bytes whatever it is asked, however often it is started.
+struct Possessed(Arc<Mutex<VecDeque<u8>>>);
+
+impl Worker for Possessed {
+    fn set_patience(&mut self, _: Duration) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Possessed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.0.lock().map_err(|_| io::ErrorKind::Other)?;
+        stream.read(buffer)
+    }
+}
+
+impl Write for Possessed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The first two bytes are the tag that is looked for.

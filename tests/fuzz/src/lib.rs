@@ -24,6 +24,10 @@ pub const TARGETS: &[Target] = &[
         run: card::speak,
     },
     Target {
+        name: "pkcs11",
+        run: card::hear_a_worker,
+    },
+    Target {
         name: "tlv",
         run: card::read_objects,
     },

@@ -20,9 +20,9 @@ use enrolment::{
 };
 use misbehaviour::{
     ERRAND, a_crash_costs_the_request_alone, a_hang_costs_the_request_alone,
-    a_module_that_cannot_be_loaded_is_named, a_worker_ends_with_its_daemon,
-    a_worker_has_nothing_of_the_daemon, an_idle_worker_sleeps, be_a_daemon,
-    lies_of_a_module_are_found_out, what_a_module_remembers_ends_with_its_process,
+    a_hang_does_not_keep_the_daemon_from_stopping, a_module_that_cannot_be_loaded_is_named,
+    a_worker_ends_with_its_daemon, a_worker_has_nothing_of_the_daemon, an_idle_worker_sleeps,
+    be_a_daemon, lies_of_a_module_are_found_out, what_a_module_remembers_ends_with_its_process,
 };
 use opensc::{
     a_card_may_be_told_to_forget_after_each_use, a_held_key_on_an_openpgp_card,
@@ -81,6 +81,7 @@ fn main() -> ExitCode {
         trial!(keys_that_are_there_are_bound),
         trial!(a_card_behind_middleware_is_bound),
         trial!(a_hang_costs_the_request_alone),
+        trial!(a_hang_does_not_keep_the_daemon_from_stopping),
         trial!(a_crash_costs_the_request_alone),
         trial!(lies_of_a_module_are_found_out),
         trial!(a_module_that_cannot_be_loaded_is_named),

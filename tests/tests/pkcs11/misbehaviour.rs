@@ -60,6 +60,24 @@ pub(crate) fn a_hang_costs_the_request_alone() -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn a_hang_does_not_keep_the_daemon_from_stopping() -> Result<()> {
+    let (path, serial, public_key) = token()?;
+    let config = bound_to(&path, &serial, b"wg", public_key, KeySource::Held);
+    behave("hang", DERIVE_KEY)?;
+    let mut user = Cardholder::start(config)?;
+    user.inserted()?;
+    ensure!(user.verify(&serial, PIN)? == Ok(()));
+    user.ask_dh([9; 32], Duration::from_secs(60));
+    let asked = Instant::now();
+    drop(user);
+    ensure!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
+    Ok(())
+}
+
 pub(crate) fn a_crash_costs_the_request_alone() -> Result<()> {
     let (path, serial, public_key) = token()?;
     let with = PublicKey::from(&StaticSecret::from(THEIRS)).to_bytes();

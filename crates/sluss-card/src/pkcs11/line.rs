@@ -294,7 +294,7 @@ fn status(pin: &PinState) -> PinStatus {
     PinStatus {
         tries_left: left(pin.tries),
         shortest: pin.shortest.into(),
-        longest: pin.longest.into(),
+        longest: pin.longest.max(pin.shortest).into(),
         verified: pin.ready,
         pad: pin.pad,
     }

@@ -47,6 +47,12 @@ impl Encoder {
         self
     }
 
+    /// Without what would play tricks on a terminal: modules may say anything.
+    pub(super) fn text(&mut self, value: &str) -> &mut Self {
+        let plain: String = value.chars().filter(|it| !it.is_control()).collect();
+        self.bytes(plain.as_bytes())
+    }
+
     pub(super) fn option(&mut self, value: Option<&[u8]>) -> &mut Self {
         match value {
             Some(value) => self.flag(true).bytes(value),
@@ -95,10 +101,11 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn text(&mut self) -> Result<String, Malformed> {
-        let bytes = self.bytes()?;
-        str::from_utf8(bytes)
-            .map(str::to_owned)
-            .map_err(|_| Malformed)
+        let text = str::from_utf8(self.bytes()?).map_err(|_| Malformed)?;
+        if text.contains(char::is_control) {
+            return Err(Malformed);
+        }
+        Ok(text.to_owned())
     }
 
     pub(super) fn option(&mut self) -> Result<Option<&'a [u8]>, Malformed> {

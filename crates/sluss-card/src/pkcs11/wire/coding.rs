@@ -53,7 +53,7 @@ impl Request {
                 label,
             } => {
                 to.byte(6).number(*slot).byte(encoded(*algorithm));
-                to.bytes(id).bytes(label.as_bytes())
+                to.bytes(id).text(label)
             }
         };
         to.finish()
@@ -149,9 +149,9 @@ impl Response {
 
 impl Token {
     fn encode(&self, to: &mut Encoder) {
-        to.number(self.slot).bytes(self.place.as_bytes());
-        to.flag(self.removable).bytes(self.serial.as_bytes());
-        to.bytes(self.label.as_bytes());
+        to.number(self.slot).text(&self.place);
+        to.flag(self.removable).text(&self.serial);
+        to.text(&self.label);
         self.pin.encode(to);
         to.length(self.makes.len());
         for algorithm in &self.makes {
@@ -195,7 +195,7 @@ impl PinState {
 
 impl Key {
     fn encode(&self, to: &mut Encoder) {
-        to.bytes(&self.id).bytes(self.label.as_bytes());
+        to.bytes(&self.id).text(&self.label);
         to.bytes(&self.public.to_spki());
         to.flag(self.uses.is_some());
         if let Some(uses) = self.uses {
@@ -258,9 +258,9 @@ impl Fault {
             Self::Declined => to.byte(5),
             Self::NoKey => to.byte(6),
             Self::Unsupported => to.byte(7),
-            Self::Unusable(why) => to.byte(8).bytes(why.as_bytes()),
-            Self::Failed(what) => to.byte(9).bytes(what.as_bytes()),
-            Self::Nonsense(what) => to.byte(10).bytes(what.as_bytes()),
+            Self::Unusable(why) => to.byte(8).text(why),
+            Self::Failed(what) => to.byte(9).text(what),
+            Self::Nonsense(what) => to.byte(10).text(what),
             Self::Foreign => to.byte(11),
         };
     }

@@ -191,6 +191,23 @@ fn no_byte_makes_a_message_that_is_read_otherwise_than_written() {
     }
 }
 
+/// What a token calls itself ends up on terminals and in logs.
+#[test]
+fn no_text_plays_tricks_on_a_terminal() {
+    let said = Fault::Failed("\x1b[2Jall is well\r\n".to_owned());
+    let Ok(Response::Failed(Fault::Failed(heard))) =
+        Response::decode(&Response::Failed(said).encode())
+    else {
+        panic!("a fault became something else")
+    };
+    assert_eq!(heard, "[2Jall is well");
+    // a worker that leaves it in is not one of ours any more
+    let mut forged = Response::Failed(Fault::Failed("x".to_owned())).encode();
+    let last = forged.last_mut().unwrap();
+    *last = 0x1B;
+    assert!(Response::decode(&forged).is_err());
+}
+
 #[test]
 fn a_frame_is_bounded_both_ways() {
     let mut stream = Vec::new();

@@ -80,7 +80,30 @@ fn a_state_file_is_replaced_whole_and_is_the_owners_alone() {
     );
 }
 
-fn assert_refused(result: Result<String>) {
+/// The path of a PKCS#11 module, which the daemon will run.
+#[test]
+fn a_library_is_trusted_with_all_directories_above_it() {
+    // by way of links, as distributions have them
+    let real = trusted_library(Path::new("/bin/sh")).unwrap();
+    assert_eq!(real, Path::new("/bin/sh").canonicalize().unwrap());
+
+    assert_refused(trusted_library(Path::new("bin/sh")));
+    assert_refused(trusted_library(Path::new("/usr/bin")));
+    assert!(trusted_library(Path::new("/usr/lib/no-such-module.so")).is_err());
+
+    // sound itself, but in a directory where anybody may put one
+    let place = Place::new("library");
+    place.write("module.so", "", 0o644);
+    let mode = fs::metadata(std::env::temp_dir()).unwrap().mode();
+    assert_ne!(
+        mode & 0o022,
+        0,
+        "the machine's directory for temporary files"
+    );
+    assert_refused(trusted_library(&place.path("module.so")));
+}
+
+fn assert_refused<T: std::fmt::Debug>(result: Result<T>) {
     assert!(matches!(result, Err(Error::Untrusted { .. })), "{result:?}");
 }
 
