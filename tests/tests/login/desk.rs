@@ -1,16 +1,19 @@
 //! A laptop with a service card in its reader, somewhere in the lab's world, as its packages set it up.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use rcgen::{KeyUsagePurpose, SubjectPublicKeyInfo};
 use serde_json::Value;
 use sluss_card::key::{Algorithm, CardKey};
-use sluss_policy::DeviceBinding;
+use sluss_policy::{DeviceBinding, Source};
 use sluss_tests::artifacts;
 use sluss_tests::authority::Authority;
 use sluss_tests::container::{Container, Disk};
@@ -103,6 +106,38 @@ impl Desk {
         Ok(self.card.card.stats()?.verify)
     }
 
+    /// What the daemon keeps from being swapped out.
+    pub(crate) fn locked_kib(&self) -> Result<u64> {
+        let show = ["show", "--value", "--property=MainPID", "slussd"];
+        let pid = self.laptop.run("systemctl", &show)?;
+        let status = self.laptop.path(&format!("proc/{}/status", pid.trim()));
+        let status = std::fs::read_to_string(status)?;
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        let kib = locked.and_then(|line| line.split_whitespace().next());
+        Ok(kib.context("VmLck")?.parse()?)
+    }
+
+    /// Binds the laptop to the token that the daemon finds, and has the gateway let it in.
+    pub(crate) fn enroll(&self, pin: &str) -> Result<()> {
+        let mut command = self.laptop.command("sluss");
+        command
+            .args(["enroll", "--out=/root/request.toml"])
+            .args(["--address", &format!("{TUNNEL}/32")]);
+        succeed(command, &format!("{pin}\n"))?;
+        let binding = self.laptop.path("var/lib/sluss/device.toml");
+        let text = std::fs::read_to_string(&binding)?;
+        let file = binding.display().to_string();
+        let source = Source {
+            file: &file,
+            text: &text,
+        };
+        let binding =
+            DeviceBinding::parse(source).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let key = STANDARD.encode(binding.card.public_key.as_bytes());
+        let peer = format!("wg set wg0 peer {key} allowed-ips {TUNNEL}/32");
+        self.world.gateway.sh(&peer).map(|_| ())
+    }
+
     /// What `sluss status --json` says to root.
     pub(crate) fn status(&self) -> Result<Value> {
         let status = self.laptop.run("sluss", &["status", "--json"])?;
@@ -177,29 +212,31 @@ fn login_key(authority: &Authority) -> Result<String> {
 /// Yubico's tool for PIV cards, on the card in the rig.
 fn piv_tool(arguments: &[&str], input: &str) -> Result<Output> {
     let mut command = Command::new("yubico-piv-tool");
+    command.arg("--reader=").args(arguments);
+    succeed(command, input)
+}
+
+/// Runs a program that reads `input`; a failure is an error with what it said.
+fn succeed(mut command: Command, input: &str) -> Result<Output> {
     command
-        .arg("--reader=")
-        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().context("yubico-piv-tool")?;
-    std::io::Write::write_all(
-        &mut child.stdin.take().context("standard input")?,
-        input.as_bytes(),
-    )?;
+    let mut child = command.spawn().with_context(|| format!("{command:?}"))?;
+    let mut keyboard = child.stdin.take().context("standard input")?;
+    keyboard.write_all(input.as_bytes())?;
+    drop(keyboard);
     let output = child.wait_with_output()?;
     ensure!(
         output.status.success(),
-        "yubico-piv-tool {arguments:?}: {}",
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(output)
 }
 
 fn pem(certificate: &[u8]) -> String {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
     let text = STANDARD.encode(certificate);
     let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();
     for line in text.as_bytes().chunks(64) {

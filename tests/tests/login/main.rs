@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         trial!(a_login_waits_for_nobody_without_limit),
         trial!(a_drive_comes_and_goes_with_the_way_to_it),
         trial!(a_pin_that_is_not_the_cards_costs_one_try_and_no_second),
+        trial!(a_token_behind_pkcs11_serves_under_the_units_restrictions),
         trial!(the_units_are_sound),
     ])
 }
@@ -173,6 +174,10 @@ fn an_unlocked_screen_unlocks_the_key() -> Result<()> {
     desk.world.plug(Port::Ethernet, Place::Home)?;
     ensure!(BY_CARD.pay(&desk.laptop)?.0, "alice has her card");
     desk.until("tunnel", "up")?;
+    ensure!(
+        desk.locked_kib()? > 0,
+        "no memory is locked, and a key is unwrapped"
+    );
     desk.laptop.run("sluss", &["lock"])?;
     desk.until("tunnel", "down")?;
     let unlock = Visit {
@@ -279,6 +284,29 @@ fn a_pin_that_is_not_the_cards_costs_one_try_and_no_second() -> Result<()> {
         );
     }
     ensure!(desk.status()?["tunnel"]["state"] == "down");
+    Ok(())
+}
+
+/// Other people's middleware has to work under what the daemon's unit forbids, and root has to enrol under it.
+fn a_token_behind_pkcs11_serves_under_the_units_restrictions() -> Result<()> {
+    const PKCS11: &str =
+        "[card]\npkcs11_module = \"/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so\"\n";
+    let mut desk = Desk::set_up(Daemon::Shipped, SOFTHSM, &format!("{POLICY}{PKCS11}"))?;
+    desk.world.plug(Port::Ethernet, Place::Home)?;
+    person::give_token(&desk.laptop, "314159")?;
+    desk.laptop.run("rm", &["/var/lib/sluss/device.toml"])?;
+    desk.laptop.run("systemctl", &["restart", "slussd"])?;
+    desk.enroll("314159")
+        .with_context(|| desk.laptop.journal("slussd").unwrap_or_default())?;
+    desk.until("key", "awaiting-pin")?;
+    let login = Visit {
+        types: "314159\n",
+        ..BY_CARD
+    };
+    let (let_in, said) = login.pay(&desk.laptop)?;
+    ensure!(let_in, "{said}");
+    desk.page()
+        .with_context(|| desk.laptop.journal("slussd").unwrap_or_default())?;
     Ok(())
 }
 
