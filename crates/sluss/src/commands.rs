@@ -21,8 +21,8 @@ use crate::{
     text::Text,
 };
 
-/// A card may take this long to check a PIN; the daemon gives it up sooner.
-const CARD_PATIENCE: Duration = Duration::from_secs(60);
+/// A card may take this long to check a PIN, and a person to type it on a pin pad; the daemon gives it up sooner.
+pub(crate) const CARD_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: Args, text: &'static dyn Text) -> Result<Exit> {
     let socket = &args.socket;

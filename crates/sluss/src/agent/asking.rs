@@ -1,15 +1,15 @@
 //! One prompt: from the daemon's wish for a PIN to the card's answer.
 
-use std::{ffi::OsString, io, path::PathBuf, time::Duration};
+use std::{ffi::OsString, io, path::PathBuf};
 
 use sluss_ipc::{Client, Error, Pin, Prompt, PromptReason, Refusal, Request, Response};
 use tokio::{select, sync::watch, task::spawn_blocking};
 
 use super::pinentry::{self, Answer, Dialog, Pinentry};
-use crate::text::{Text, agent::Button};
-
-/// A card may take this long to check a PIN, and a user to type it on a pin pad; the daemon gives it up sooner.
-const CARD_PATIENCE: Duration = Duration::from_secs(120);
+use crate::{
+    commands::CARD_PATIENCE,
+    text::{Text, agent::Button},
+};
 
 /// What each prompt needs.
 pub(super) struct Means {
