@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         trial!(a_drive_comes_and_goes_with_the_way_to_it),
         trial!(a_pin_that_is_not_the_cards_costs_one_try_and_no_second),
         trial!(a_token_behind_pkcs11_serves_under_the_units_restrictions),
-        trial!(the_units_are_sound),
+        trial!(what_is_shipped_is_sound_and_as_documented),
     ])
 }
 
@@ -115,6 +115,9 @@ fn a_pin_is_handed_over_by_people_at_this_laptop_alone() -> Result<()> {
         ),
     ];
     let mut desk = Desk::set_up(Daemon::None, OPENSC, POLICY)?;
+    let talkative = ["--in-place", "s/pam_sluss.so/& debug/"];
+    let stacks = ["/etc/pam.d/common-auth", "/etc/pam.d/common-session"];
+    desk.laptop.run("sed", &[talkative, stacks].concat())?;
     let daemon = StandIn::start(&desk.laptop)?;
     let alice: u32 = desk
         .laptop
@@ -133,6 +136,14 @@ fn a_pin_is_handed_over_by_people_at_this_laptop_alone() -> Result<()> {
         ensure!(spent == tried, "tried {spent} times, {}", context());
         daemon.forget();
     }
+    let log = desk
+        .laptop
+        .run("journalctl", &["--no-pager", "--output=cat"])?;
+    ensure!(
+        log.contains("no PIN is ever taken from this service"),
+        "{log}"
+    );
+    ensure!(!log.contains("271828"), "the PIN is in the log: {log}");
     Ok(())
 }
 
@@ -310,8 +321,15 @@ fn a_token_behind_pkcs11_serves_under_the_units_restrictions() -> Result<()> {
     Ok(())
 }
 
-fn the_units_are_sound() -> Result<()> {
+fn what_is_shipped_is_sound_and_as_documented() -> Result<()> {
     let desk = Desk::set_up(Daemon::Shipped, OPENSC, POLICY)?;
+    let stack = desk.laptop.run("cat", &["/etc/pam.d/common-auth"])?;
+    let documented = include_str!("../../../docs/login.md")
+        .split_once("```text\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .context("a stack in docs/login.md")?;
+    ensure!(lines(&stack) == lines(documented.0), "{stack}");
+
     for (manager, unit) in [
         ("--system", "slussd.service"),
         ("--system", "sluss-tunnel.target"),
@@ -329,4 +347,13 @@ fn the_units_are_sound() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The words of each line that is no comment.
+fn lines(text: &str) -> Vec<Vec<&str>> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect())
+        .filter(|words: &Vec<_>| !words.is_empty())
+        .collect()
 }
