@@ -97,6 +97,14 @@ fn check_turn(
         }
         key => key.card(),
     };
+    if let (Key::Away { card: pulled, .. }, Some(card)) = (&before.key, after.key.card()) {
+        assert_eq!(
+            card.serial == pulled.serial,
+            card.insertion == pulled.insertion,
+            "not the one that was pulled: {}",
+            context()
+        );
+    }
     assert!(
         !exists || kept_for.is_some(),
         "a tunnel without a card: {}",

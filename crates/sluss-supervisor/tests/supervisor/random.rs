@@ -142,6 +142,8 @@ fn move_about(world: &mut World) {
 fn handle_card(world: &mut World) {
     match (&world.card, world.rng.u32(..10)) {
         (None, 0) => world.tell(Event::CardUnusable(CardFault::OtherCard)),
+        // The reader goes too.
+        (None, 1) if world.judge.away.is_some() => world.pull(),
         (None, 1..7) => world.insert("A"),
         (None, _) => world.insert("B"),
         // Swapped so fast that nobody saw it leave.
