@@ -50,6 +50,30 @@ fn a_bit_that_is_wrong_anywhere_spoils_oaep() {
     }
 }
 
+/// RFC 8017, 7.1.1, step 2, around a data block that has one byte wrong.
+#[test]
+fn oaep_is_refused_for_each_thing_that_it_says() {
+    let data = [
+        digest(&SHA256, &[]).as_ref(),
+        &[0; 256 - 33 - 32 - 33],
+        &[1],
+        &SECRET,
+    ]
+    .concat();
+    let encode = |mut data: Vec<u8>| {
+        let mut seed = [0x5E; 32];
+        mask(&mut data, &seed);
+        mask(&mut seed, &data);
+        [&[0][..], &seed, &data].concat()
+    };
+    assert_eq!(sound(unpad_oaep(&encode(data.clone()))), Some(SECRET));
+    for at in 0..data.len() - SECRET.len() {
+        let mut spoilt = data.clone();
+        spoilt[at] ^= 0x10;
+        assert_eq!(sound(unpad_oaep(&encode(spoilt))), None, "byte {at}");
+    }
+}
+
 #[test]
 fn pkcs1_is_refused_for_each_thing_that_it_says() {
     let block = pkcs1_block(RawRsa::shared());

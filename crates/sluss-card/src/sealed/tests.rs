@@ -247,6 +247,21 @@ fn another_card_of_the_same_kind_does_not_open() {
     );
 }
 
+/// Whoever knows the card's public key can seal to it, and claim what they like.
+#[test]
+fn a_file_that_belies_its_content_does_not_open() {
+    let card = Paper::curve(&ECDH_P256);
+    let CardKey::P256(point) = card.key() else {
+        panic!("another curve");
+    };
+    let (wrap, secret) = agree_once(&ECDH_P256, &point[..]).unwrap();
+    let claimed = x25519::public_key(&[1; 32]);
+    let header = Header::new(Method::EcdhP256, claimed, &card.key(), SERIAL, &wrap).unwrap();
+    let file = encrypt_key(&header, &secret, &SECRET).unwrap();
+    let answer = card.answer(&SealedKey::parse(&file).unwrap().challenge());
+    assert_eq!(open(&file, &answer), Err(Error::Closed));
+}
+
 #[test]
 fn no_two_seals_are_alike() {
     for (method, card) in every_method() {
