@@ -43,13 +43,6 @@ struct Seen {
     pin: Option<Pin>,
 }
 
-/// A private key in a session of its own, which shares the login: what is begun in it and fails ends with it.
-struct PrivateKey {
-    session: Session,
-    handle: ObjectHandle,
-    pin: Option<Pin>,
-}
-
 impl Library {
     pub(super) fn load(module: &Path) -> Result<Self, Fault> {
         let unusable = |error: cryptoki::error::Error| Fault::Unusable(error.to_string());
@@ -194,9 +187,7 @@ impl Library {
         id: &[u8],
         with: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let PrivateKey {
-            session, handle, ..
-        } = self.private_key(slot, id)?;
+        let (session, key) = self.private_key(slot, id)?;
         let mechanism = Mechanism::Ecdh1Derive(Ecdh1DeriveParams::new(EcKdf::null(), with));
         // a point's X coordinate is as long as X25519's whole, and half of an uncompressed one
         let length = if with.len() == 32 { 32 } else { with.len() / 2 };
@@ -210,7 +201,7 @@ impl Library {
             Attribute::ValueLen(length.into()),
         ];
         let secret = session
-            .derive_key(&mechanism, handle, &template)
+            .derive_key(&mechanism, key, &template)
             .map_err(fault)?;
         // not a token's object, so it ends with the session
         let attributes = session.get_attributes(secret, &[AttributeType::Value]);
@@ -240,20 +231,16 @@ impl Library {
             )),
             Padding::Pkcs1 => Mechanism::RsaPkcs,
         };
-        let PrivateKey {
-            session,
-            handle,
-            pin,
-        } = self.private_key(slot, id)?;
-        let decrypted = if let Some(pin) = pin {
-            session.decrypt_init(&mechanism, handle).map_err(fault)?;
+        let (session, key) = self.private_key(slot, id)?;
+        let decrypted = if let Some(pin) = self.pin_for_one_use(slot, &session, key)? {
+            session.decrypt_init(&mechanism, key).map_err(fault)?;
             log_in(&session, UserType::ContextSpecific, Some(&pin))?;
             session.decrypt_update(ciphertext).and_then(|mut plain| {
                 plain.append(&mut session.decrypt_final()?);
                 Ok(plain)
             })
         } else {
-            session.decrypt(&mechanism, handle, ciphertext)
+            session.decrypt(&mechanism, key, ciphertext)
         };
         match decrypted {
             Ok(plain) => Ok(Zeroizing::new(plain)),
@@ -282,18 +269,14 @@ impl Library {
                 [&SHA256_DIGEST_INFO, hash.as_ref()].concat(),
             ),
         };
-        let PrivateKey {
-            session,
-            handle,
-            pin,
-        } = self.private_key(slot, id)?;
-        let signature = if let Some(pin) = pin {
-            session.sign_init(&mechanism, handle).map_err(fault)?;
+        let (session, key) = self.private_key(slot, id)?;
+        let signature = if let Some(pin) = self.pin_for_one_use(slot, &session, key)? {
+            session.sign_init(&mechanism, key).map_err(fault)?;
             log_in(&session, UserType::ContextSpecific, Some(&pin))?;
             session.sign_update(&message).map_err(fault)?;
             session.sign_final()
         } else {
-            session.sign(&mechanism, handle, &message)
+            session.sign(&mechanism, key, &message)
         };
         signature.map(Zeroizing::new).map_err(fault)
     }
@@ -343,30 +326,36 @@ impl Library {
         objects::key(&session, public, private)
     }
 
-    fn private_key(&mut self, slot: u64, id: &[u8]) -> Result<PrivateKey, Fault> {
-        let seen = self.seen.get_mut(&slot).ok_or(Fault::Gone)?;
+    /// A private key in a session of its own, which shares the login: what is begun in it and fails ends with it.
+    fn private_key(&self, slot: u64, id: &[u8]) -> Result<(Session, ObjectHandle), Fault> {
+        let seen = self.seen.get(&slot).ok_or(Fault::Gone)?;
         let logged_in = is_logged_in(&seen.session)?;
-        let session = self.pkcs11.open_ro_session(slot_at(slot)?).map_err(fault)?;
+        let slot = slot_at(slot)?;
+        let session = self.pkcs11.open_ro_session(slot).map_err(fault)?;
         let wanted = [
             Attribute::Class(ObjectClass::PRIVATE_KEY),
             Attribute::Id(id.to_vec()),
         ];
-        let handle = match session.find_objects(&wanted).map_err(fault)?.first() {
-            Some(&key) => key,
+        match session.find_objects(&wanted).map_err(fault)?.first() {
+            Some(&key) => Ok((session, key)),
             // without a login there are none to be seen
-            None if logged_in => return Err(Fault::NoKey),
-            None => return Err(Fault::NotLoggedIn),
-        };
-        let pin = if objects::wants_pin_each_time(&session, handle) {
-            Some(seen.pin.take().ok_or(Fault::NotLoggedIn)?)
-        } else {
-            None
-        };
-        Ok(PrivateKey {
-            session,
-            handle,
-            pin,
-        })
+            None if logged_in => Err(Fault::NoKey),
+            None => Err(Fault::NotLoggedIn),
+        }
+    }
+
+    /// The PIN, if the key wants it for each use: then for this one.
+    fn pin_for_one_use(
+        &mut self,
+        slot: u64,
+        session: &Session,
+        key: ObjectHandle,
+    ) -> Result<Option<Pin>, Fault> {
+        if !objects::wants_pin_each_time(session, key) {
+            return Ok(None);
+        }
+        let pin = self.seen.get_mut(&slot).and_then(|seen| seen.pin.take());
+        pin.map(Some).ok_or(Fault::NotLoggedIn)
     }
 
     fn mechanisms(&self, slot: Slot) -> Vec<MechanismType> {
