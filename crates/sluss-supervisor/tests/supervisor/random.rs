@@ -142,9 +142,9 @@ fn move_about(world: &mut World) {
 fn handle_card(world: &mut World) {
     match (&world.card, world.rng.u32(..10)) {
         (None, 0) => world.tell(Event::CardUnusable(CardFault::OtherCard)),
-        // The reader goes too.
-        (None, 1) if world.judge.away.is_some() => world.pull(),
-        (None, 1..7) => world.insert("A"),
+        // A card that could not serve, or the reader after its card.
+        (None, 1) => world.pull(),
+        (None, 2..7) => world.insert("A"),
         (None, _) => world.insert("B"),
         // Swapped so fast that nobody saw it leave.
         (Some(_), 0) => world.insert("B"),
