@@ -171,8 +171,8 @@ fn candidate(
     let status = bench.pin_status()?;
     let found = match bench.describe() {
         Ok(description) => match judge(&description, terms) {
-            Ok((mode, certificate)) => Found::Fit {
-                mode,
+            Ok(certificate) => Found::Fit {
+                mode: mode(description.key.algorithm()),
                 algorithm: description.key.algorithm(),
                 subject: certificate.map(|(subject, _)| subject),
                 signs: description.key.algorithm() != Algorithm::X25519,
@@ -215,12 +215,10 @@ fn at(
     terms: &Terms,
     work: &mut dyn FnMut(&mut dyn Bench) -> Parting,
 ) -> Result<(), crate::Error> {
-    Connection::open(reader)?.transact(Some(terms.deadline), |mut exchange| {
-        match id {
-            KeyId::OpenPgp => Ok(work(&mut openpgp::Session::open(&mut exchange)?)),
-            KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
-            KeyId::Pkcs11(_) => Err(crate::Error::NoApplet(CardKind::Pkcs11)),
-        }
+    Connection::open(reader)?.transact(Some(terms.deadline), |mut exchange| match id {
+        KeyId::OpenPgp => Ok(work(&mut openpgp::Session::open(&mut exchange)?)),
+        KeyId::Piv => Ok(work(&mut piv::Session::open(&mut exchange)?)),
+        KeyId::Pkcs11(_) => Err(crate::Error::NoApplet(CardKind::Pkcs11)),
     })
 }
 

@@ -21,10 +21,9 @@ pub(super) fn perform(
     order: &Order,
     compose: &mut dyn FnMut(&ProvenKey) -> String,
 ) -> Result<Enrolment, Error> {
-    if let Some(algorithm) = order.make {
-        allow_making(bench, terms, order, algorithm)?;
-    } else {
-        judge(&bench.describe()?, terms)?;
+    match order.make {
+        Some(algorithm) => allow_making(bench, terms, order, algorithm)?,
+        None => allow_taking(&bench.describe()?, terms, order)?,
     }
     let status = bench.pin_status()?;
     permit(
@@ -38,24 +37,22 @@ pub(super) fn perform(
         bench.make(algorithm, order, terms)?;
     }
     let description = bench.describe()?;
-    let (mode, certificate) = judge(&description, terms)?;
-    let binding = match kept(order, &description, mode) {
+    // it may be another by now, or newly made
+    allow_taking(&description, terms, order)?;
+    let binding = match kept(order, &description) {
         Some(bound) => {
             prove(bench, bound)?;
             bound.clone()
         }
-        None => {
-            allow_binding(order)?;
-            bind(bench, terms, order, &description, mode)?
-        }
+        None => bind(bench, terms, order, &description)?,
     };
     let key = ProvenKey {
+        certificate: judge(&description, terms)?,
         serial: description.serial,
         id: order.id.clone(),
-        mode,
+        mode: mode(description.key.algorithm()),
         key: description.key,
         public_key: binding.public_key,
-        certificate,
     };
     let signature = sign(bench, &key.key, &compose(&key))?;
     Ok(Enrolment {
@@ -78,14 +75,12 @@ pub(super) fn mode(algorithm: Algorithm) -> KeyMode {
     }
 }
 
-/// Whether policy lets this key serve; how it would, and what its certificate says.
-#[expect(clippy::type_complexity, reason = "two answers to one question")]
+/// Whether policy lets this key serve, and what its certificate says: see [`ProvenKey::certificate`].
 pub(super) fn judge(
     description: &Description,
     terms: &Terms,
-) -> Result<(KeyMode, Option<(String, Vec<u8>)>), Error> {
-    let mode = mode(description.key.algorithm());
-    if !terms.modes.contains(&mode) {
+) -> Result<Option<(String, Vec<u8>)>, Error> {
+    if !terms.modes.contains(&mode(description.key.algorithm())) {
         return Err(Error::Forbidden);
     }
     let der = description.certificate.as_ref();
@@ -99,7 +94,16 @@ pub(super) fn judge(
     };
     // one that names nobody tells the reader of a request nothing
     let certificate = certificate.filter(|it| !it.subject.is_empty()).zip(der);
-    Ok((mode, certificate.map(|(it, der)| (it.subject, der.clone()))))
+    Ok(certificate.map(|(it, der)| (it.subject, der.clone())))
+}
+
+/// What has to be so before a key is taken: policy allows it, and no binding is lost without leave.
+fn allow_taking(description: &Description, terms: &Terms, order: &Order) -> Result<(), Error> {
+    judge(description, terms)?;
+    match kept(order, description) {
+        Some(_) => Ok(()),
+        None => allow_binding(order),
+    }
 }
 
 /// What has to be so before a key is made: the card can, policy would take it, and nothing is lost without leave.
@@ -134,13 +138,11 @@ fn allow_binding(order: &Order) -> Result<(), Error> {
 }
 
 /// The present binding, where the order is for the same key again and does not say that it may be replaced.
-fn kept<'o>(order: &'o Order, description: &Description, mode: KeyMode) -> Option<&'o Binding> {
+fn kept<'o>(order: &'o Order, description: &Description) -> Option<&'o Binding> {
     order.bound.as_ref().filter(|bound| {
         let same_key = match &bound.source {
-            KeySource::Held => {
-                mode == KeyMode::Held && description.key == CardKey::X25519(bound.public_key)
-            }
-            KeySource::Sealed(sealed) => mode == KeyMode::Sealed && sealed.is_for(&description.key),
+            KeySource::Held => description.key == CardKey::X25519(bound.public_key),
+            KeySource::Sealed(sealed) => sealed.is_for(&description.key),
         };
         let same_place = bound.serial == description.serial && bound.id == order.id;
         same_place && same_key && !order.replace.contains(&bound.serial)
@@ -153,11 +155,10 @@ fn bind(
     terms: &Terms,
     order: &Order,
     description: &Description,
-    mode: KeyMode,
 ) -> Result<Binding, Error> {
-    let (public_key, source) = match (&description.key, mode) {
-        (CardKey::X25519(public_key), KeyMode::Held) => (*public_key, KeySource::Held),
-        (key, _) => {
+    let (public_key, source) = match &description.key {
+        CardKey::X25519(public_key) => (*public_key, KeySource::Held),
+        key @ (CardKey::P256(_) | CardKey::P384(_) | CardKey::Rsa(_)) => {
             let sealed = seal_new(bench, terms, key, &description.serial)?;
             (*sealed.public_key(), KeySource::Sealed(sealed))
         }

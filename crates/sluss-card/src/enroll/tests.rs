@@ -126,7 +126,7 @@ fn a_binding_to_another_card_is_not_lost_without_leave() {
             Some(Error::AlreadyBound)
         );
     }
-    assert_eq!(card.key, Some(OLD_KEY));
+    assert_eq!((card.key, card.tried), (Some(OLD_KEY), 0));
     let order = Order {
         bound: other(),
         replace: vec!["FFFE:00000008".to_owned()],
