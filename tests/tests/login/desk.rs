@@ -91,6 +91,14 @@ impl Desk {
         })
     }
 
+    /// Has all services authenticate by this stack.
+    pub(crate) fn stack(&self, auth: &str) -> Result<()> {
+        Ok(std::fs::write(
+            self.laptop.path("etc/pam.d/common-auth"),
+            auth,
+        )?)
+    }
+
     /// The gateway and the beacon end without a word.
     pub(crate) fn close_office(&mut self) {
         self.office = None;
