@@ -1,11 +1,14 @@
 //! What an administrator with a drawer full of cards relies on.
 
 mod paper;
+mod token;
 
 use super::*;
 use crate::certificate::Certificate;
+use crate::sealed::Method;
 use crate::{KeySource, openpgp, x25519};
 use paper::{ADMIN_PIN, PIN, PaperCard, Pulled, SERIAL};
+use token::{PaperToken, Use};
 use zeroize::Zeroizing;
 
 const OLD_KEY: [u8; 32] = [0x0D; 32];
@@ -276,6 +279,89 @@ fn wherever_it_breaks_off_the_same_can_be_done_again_and_no_key_is_lost() {
         }
     }
     assert!(finished_without_making > 0, "it never broke off late");
+}
+
+fn seal(token: &mut PaperToken, terms: &Terms, order: &Order) -> Result<Enrolment, Error> {
+    perform::perform(token, terms, order, &mut |key| {
+        format!("{:?}", key.public_key)
+    })
+}
+
+fn for_token() -> Order {
+    Order {
+        serial: token::SERIAL.to_owned(),
+        id: KeyId::Pkcs11(vec![1]),
+        ..order()
+    }
+}
+
+fn method(done: &Enrolment) -> Method {
+    match &done.binding.source {
+        KeySource::Sealed(sealed) => sealed.method(),
+        KeySource::Held => panic!("held"),
+    }
+}
+
+#[test]
+fn a_key_is_sealed_by_the_best_method_that_the_token_has() {
+    use Use::{Oaep, Pkcs1, Sign};
+    let wrap = Terms {
+        signature_wrap: true,
+        ..terms()
+    };
+    for (mut token, terms, expected) in [
+        (PaperToken::p256(), &wrap, Some(Method::EcdhP256)),
+        (PaperToken::rsa(&[]), &wrap, Some(Method::RsaOaepSha256)),
+        (PaperToken::rsa(&[Oaep]), &wrap, Some(Method::RsaPkcs1)),
+        (
+            PaperToken::rsa(&[Oaep, Pkcs1]),
+            &wrap,
+            Some(Method::RsaSignature),
+        ),
+        // the last choice is policy's
+        (PaperToken::rsa(&[Oaep, Pkcs1]), &terms(), None),
+        (PaperToken::rsa(&[Oaep, Pkcs1, Sign]), &wrap, None),
+    ] {
+        let done = seal(&mut token, terms, &for_token());
+        assert_eq!(
+            done.as_ref().map(method).ok(),
+            expected,
+            "{:?}",
+            token.refuses
+        );
+        if let Ok(done) = done {
+            assert_eq!(done.signature.is_some(), expected != Some(Method::EcdhP256));
+        }
+    }
+}
+
+#[test]
+fn a_token_that_does_not_open_what_was_sealed_to_it_is_not_bound() {
+    for mut token in [PaperToken::p256(), PaperToken::rsa(&[Use::Sign])] {
+        token.broken = true;
+        let done = seal(&mut token, &terms(), &for_token());
+        assert_eq!(done.err(), Some(Error::Unproven));
+    }
+}
+
+#[test]
+fn a_sealed_key_stays_the_same_until_it_may_be_replaced() {
+    let mut token = PaperToken::p256();
+    let first = seal(&mut token, &terms(), &for_token()).unwrap();
+    let again = |replace: &[&str]| Order {
+        bound: Some(first.binding.clone()),
+        replace: replace.iter().map(|&serial| serial.to_owned()).collect(),
+        ..for_token()
+    };
+    let second = seal(&mut token, &terms(), &again(&[])).unwrap();
+    assert_eq!(second.binding.public_key, first.binding.public_key);
+    assert_eq!(method(&second), method(&first));
+    let third = seal(&mut token, &terms(), &again(&[token::SERIAL])).unwrap();
+    assert_ne!(third.binding.public_key, first.binding.public_key);
+    // another token with the same number
+    let mut stranger = PaperToken::p256();
+    let refused = seal(&mut stranger, &terms(), &again(&[]));
+    assert_eq!(refused.err(), Some(Error::AlreadyBound));
 }
 
 #[test]
