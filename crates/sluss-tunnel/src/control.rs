@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluss_wg::{Device, Inbound, Input, Now, OutboundUpdate, Output, PeerStatus, Time};
+use sluss_wg::{Device, Inbound, Input, Now, OutboundUpdate, Output, PeerStatus, Time, wipe_stack};
 
 use crate::mailbox::Mailbox;
 use crate::tunnel::{Command, Counters, Event, Key};
@@ -74,6 +74,8 @@ impl Control {
             }
         }
         self.outputs = outputs;
+        // Keys were derived, moved or dropped.
+        wipe_stack();
     }
 
     /// Lets the device act if its deadline has come.

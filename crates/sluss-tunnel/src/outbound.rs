@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use sluss_wg::{HEADER, NotSealed, Notice, Outbound, OutboundUpdate, Time};
+use sluss_wg::{HEADER, NotSealed, Notice, Outbound, OutboundUpdate, Time, wipe_stack};
 
 use crate::frame::{Header, MAX_FRAME, Malformed};
 use crate::inbound::Order;
@@ -47,8 +47,12 @@ impl OutboundThread {
                 // What is sealed already must not outlive the key.
                 self.sender.run.restart(0);
             }
-            for update in updates.drain(..) {
-                self.apply(update, now, &mut notices)?;
+            if !updates.is_empty() {
+                for update in updates.drain(..) {
+                    self.apply(update, now, &mut notices)?;
+                }
+                // The key that was in use before may be gone.
+                wipe_stack();
             }
             let is_empty = self.read(&mut frame, now, &mut notices)?;
             for notice in notices.drain(..) {

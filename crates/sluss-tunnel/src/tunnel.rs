@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 
 use sluss_wg::{
     Device, DhError, DhId, Inbound, Outbound, OutboundUpdate, PeerConfig, PeerId, PeerStatus,
-    PublicKey, SharedSecret, SoftwareKey, Tai64n, Time,
+    PublicKey, SharedSecret, SoftwareKey, Tai64n, Time, wipe_stack,
 };
 
 use crate::coalesce::Coalescer;
@@ -169,11 +169,20 @@ impl Tunnel {
     fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let thread = Builder::new()
             .name(name.to_owned())
-            .spawn(body)
+            .spawn(move || {
+                run(body);
+                wipe_stack();
+            })
             .map_err(Error::Thread)?;
         self.threads.push(thread);
         Ok(())
     }
+}
+
+/// In a frame of its own, so that all of it lies below what is wiped afterwards.
+#[inline(never)]
+fn run(body: impl FnOnce()) {
+    body();
 }
 
 impl Drop for Tunnel {

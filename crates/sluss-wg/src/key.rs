@@ -3,7 +3,7 @@
 use core::fmt;
 
 use x25519_dalek::{SharedSecret as DalekSecret, StaticSecret};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// An X25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,19 +16,21 @@ impl fmt::Debug for PublicKey {
 }
 
 /// The optional symmetric key that two peers share (whitepaper 5.2).
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct PresharedKey([u8; 32]);
+///
+/// In a box, so that moving its owner moves a pointer and leaves no copy behind.
+#[derive(Clone)]
+pub struct PresharedKey(Box<Zeroizing<[u8; 32]>>);
 
 impl PresharedKey {
     pub fn new(mut bytes: [u8; 32]) -> Self {
-        let key = Self(bytes);
+        let key = Self(Box::new(Zeroizing::new(bytes)));
         bytes.zeroize();
         key
     }
 
     /// What stands for no pre-shared key (whitepaper 5.2: Q is zero).
     pub(crate) fn none() -> Self {
-        Self([0; 32])
+        Self::new([0; 32])
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {
@@ -36,9 +38,9 @@ impl PresharedKey {
     }
 }
 
-/// The result of an X25519 computation; never all zeros, which is what a low-order point gives.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SharedSecret([u8; 32]);
+/// The result of an X25519 computation; never all zeros, which is what a low-order point gives. In a box, as [`PresharedKey`].
+#[derive(Clone)]
+pub struct SharedSecret(Box<Zeroizing<[u8; 32]>>);
 
 impl SharedSecret {
     /// Takes what a key holder computed.
@@ -46,7 +48,7 @@ impl SharedSecret {
     /// # Errors
     /// [`DhError::Zero`] if it is all zeros: the point was of low order, and some cards do not say so.
     pub fn new(mut bytes: [u8; 32]) -> Result<Self, DhError> {
-        let secret = Self(bytes);
+        let secret = Self(Box::new(Zeroizing::new(bytes)));
         bytes.zeroize();
         if secret.0.iter().fold(0, |any, byte| any | byte) == 0 {
             Err(DhError::Zero)

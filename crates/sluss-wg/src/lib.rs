@@ -39,6 +39,7 @@ mod packet;
 mod peer;
 mod replay;
 mod session;
+mod stack;
 mod time;
 mod turn;
 
@@ -50,6 +51,7 @@ pub use inbound::{Dropped, Inbound, InboundUpdate, Opened, is_transport};
 pub use key::{DhError, PresharedKey, PublicKey, SharedSecret, SoftwareKey};
 pub use message::Datagram;
 pub use outbound::{Lane, NotSealed, Outbound, OutboundUpdate, Sealed};
+pub use stack::wipe_stack;
 pub use time::{Now, Tai64n, Time, Timing};
 
 /// Bytes that the caller leaves free in front of a packet for [`Outbound::seal`] (whitepaper 5.4.6: type, receiver, counter).

@@ -14,7 +14,8 @@ use sluss_platform::logind::{self, ActiveUser, Delay, SessionEvent};
 use sluss_platform::secret::Kind;
 use sluss_platform::{Host, HostConfig, TunConfig, clock};
 use sluss_policy::{DeviceBinding, Policy};
-use sluss_supervisor::{self as sup, HostMode, Op};
+use sluss_supervisor::{self as sup, HostMode, LossReason, Op};
+use sluss_wg::wipe_stack;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tracing::{info, warn};
 
 use crate::agents::Agents;
+use crate::binding;
 use crate::card_config;
 use crate::engine::{CallId, Effect, Engine, Figures, Input};
 use crate::enrolment::{self, Desk, Outcome};
@@ -40,7 +42,7 @@ pub struct Settings {
     pub policy: Policy,
     /// Where the policy came from, for people.
     pub policy_files: Vec<String>,
-    /// None until the laptop is enrolled.
+    /// None until the laptop is enrolled. Without its preshared key, which is read when it is used.
     pub binding: Option<DeviceBinding>,
     pub state_dir: PathBuf,
     pub socket: PathBuf,
@@ -86,6 +88,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
         };
         daemon.turn(input);
+        // Secrets on their way between card, call and tunnel have passed through.
+        wipe_stack();
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     info!("stopping");
@@ -294,20 +298,29 @@ impl Daemon {
     }
 
     fn start_tunnel(&mut self, op: Op) {
-        let started = Running::start(
-            op,
-            &self.settings.policy,
-            self.settings.binding.as_ref(),
-            Stamp::in_state_dir(&self.settings.state_dir),
-            self.inputs.clone(),
-        );
-        match started {
+        match self.run_tunnel(op) {
             Ok(running) => {
                 self.tunnel = Some(running);
                 self.input(Input::TunnelStarted { op });
             }
             Err(why) => self.input(Input::TunnelStartFailed { op, why }),
         }
+    }
+
+    fn run_tunnel(&self, op: Op) -> Result<Running, LossReason> {
+        let binding = self.settings.binding.as_ref().ok_or(LossReason::Binding)?;
+        let preshared_key = binding::preshared_key(&self.settings.state_dir).map_err(|error| {
+            warn!("the binding cannot be read: {error:#}");
+            LossReason::Binding
+        })?;
+        Running::start(
+            op,
+            &self.settings.policy,
+            binding,
+            preshared_key,
+            Stamp::in_state_dir(&self.settings.state_dir),
+            self.inputs.clone(),
+        )
     }
 
     fn probe(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
@@ -380,7 +393,7 @@ impl Daemon {
         if std::mem::replace(&mut self.enrolling, true) {
             return self.answer(call, Response::Refused(Refusal::Busy));
         }
-        let desk = Desk {
+        let mut desk = Desk {
             rules: self.settings.policy.card.clone(),
             bound: self.settings.binding.clone(),
             state_dir: self.settings.state_dir.clone(),
@@ -388,6 +401,9 @@ impl Daemon {
         let (outcome, awaited) = oneshot::channel();
         // A card may keep it for ever: a thread that the daemon does not wait for.
         std::thread::spawn(move || {
+            if let Some(bound) = &mut desk.bound {
+                bound.preshared_key = binding::preshared_key(&desk.state_dir).ok().flatten();
+            }
             drop(outcome.send(match order {
                 Some(order) => desk.enroll(*order),
                 None => desk.survey(),
@@ -419,7 +435,10 @@ impl Daemon {
     /// Goes on as if it had just started, with this binding. Who was answered half-way is hung up on.
     async fn start_over(&mut self, binding: DeviceBinding) -> anyhow::Result<()> {
         let settings = Settings {
-            binding: Some(binding),
+            binding: Some(DeviceBinding {
+                preshared_key: None,
+                ..binding
+            }),
             ..self.settings.clone()
         };
         let next = Self::new(settings, self.active.clone(), self.enrolments.clone())?;

@@ -1,6 +1,6 @@
 //! Binds the laptop to a card: looks at the cards, has one prove itself, writes the binding down.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -18,8 +18,8 @@ use sluss_supervisor as sup;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use crate::card_config;
 use crate::engine::words;
+use crate::{binding, card_config};
 
 /// How long cards may take: making an RSA key can last half a minute, typing a PIN on a reader another half.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -39,11 +39,6 @@ pub(crate) struct Outcome {
     pub(crate) response: Response,
     /// In force from now on.
     pub(crate) binding: Option<DeviceBinding>,
-}
-
-/// Where a laptop's binding is.
-pub fn device_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("device.toml")
 }
 
 impl Desk {
@@ -143,7 +138,7 @@ impl Desk {
             },
             preshared_key: preshared_key(request.public_key),
         };
-        let file = device_file(&self.state_dir);
+        let file = binding::file(&self.state_dir);
         files::write_private(&file, binding.to_toml().as_bytes()).map_err(|error| {
             warn!(%error, "the binding is not written");
             faulty(EnrolmentFault::NotWritten)

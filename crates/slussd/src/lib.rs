@@ -1,10 +1,11 @@
 //! The daemon: a pure engine and the one async loop that carries out what it says.
 
 mod agents;
+pub mod binding;
 mod card_config;
 pub mod daemon;
 pub mod engine;
-pub mod enrolment;
+mod enrolment;
 mod host_worker;
 pub mod pkcs11;
 pub mod probe;

@@ -1,5 +1,6 @@
 //! `slussd`: reads policy and binding, and runs the daemon.
 
+use std::alloc::System;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,11 +9,15 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use sluss_platform::secret::Kind;
 use sluss_platform::{files, process};
-use sluss_policy::{DeviceBinding, Policy, PolicyError, Source};
+use sluss_policy::{DeviceBinding, Policy, Source};
 use slussd::daemon::{self, Settings};
-use slussd::{enrolment, pkcs11};
+use slussd::{binding, pkcs11};
 use tracing_subscriber::EnvFilter;
-use zeroize::Zeroizing;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is wiped: messages between threads, buffers that grew, texts that were parsed. Nobody else owns those.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// The Sluss VPN client daemon.
 #[derive(Parser)]
@@ -85,9 +90,9 @@ fn start(args: Args) -> anyhow::Result<()> {
         .map(|(file, text)| Source { file, text })
         .collect();
     let settings = Settings {
-        policy: Policy::parse(&sources).map_err(|errors| mistakes(&errors))?,
+        policy: Policy::parse(&sources).map_err(|errors| binding::mistakes(&errors))?,
         policy_files: named.iter().map(|(file, _)| file.clone()).collect(),
-        binding: binding(&args.state_dir)?,
+        binding: read_binding(&args.state_dir)?,
         state_dir: args.state_dir,
         socket: args.socket,
         memory: args.secret_memory.map(|memory| match memory {
@@ -102,24 +107,12 @@ fn start(args: Args) -> anyhow::Result<()> {
         .block_on(daemon::run(settings))
 }
 
-/// None if the laptop is not enrolled yet. A binding that is there and wrong is an error: somebody must look.
-fn binding(state_dir: &Path) -> anyhow::Result<Option<DeviceBinding>> {
-    let path = enrolment::device_file(state_dir);
-    if !path.exists() {
-        tracing::warn!(file = %path.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
-        return Ok(None);
+/// Tells of a laptop that is not enrolled.
+fn read_binding(state_dir: &Path) -> anyhow::Result<Option<DeviceBinding>> {
+    let read = binding::read(state_dir)?;
+    if read.is_none() {
+        let file = binding::file(state_dir);
+        tracing::warn!(file = %file.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
     }
-    let text = Zeroizing::new(files::read_trusted(&path)?);
-    let file = path.display().to_string();
-    let binding = DeviceBinding::parse(Source {
-        file: &file,
-        text: &text,
-    })
-    .map_err(|errors| mistakes(&errors))?;
-    Ok(Some(binding))
-}
-
-fn mistakes(errors: &[PolicyError]) -> anyhow::Error {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    anyhow::anyhow!("{}", lines.join("\n"))
+    Ok(read)
 }

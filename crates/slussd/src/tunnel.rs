@@ -27,11 +27,11 @@ impl Running {
     pub(crate) fn start(
         op: Op,
         policy: &Policy,
-        binding: Option<&DeviceBinding>,
+        binding: &DeviceBinding,
+        preshared_key: Option<sluss_policy::PresharedKey>,
         stamp: Stamp,
         inputs: UnboundedSender<Input>,
     ) -> Result<Self, LossReason> {
-        let binding = binding.ok_or(LossReason::Binding)?;
         let gateway = PublicKey(*policy.gateway.public_key.as_bytes());
         let config = Config {
             public_key: PublicKey(*binding.card.public_key.as_bytes()),
@@ -47,10 +47,7 @@ impl Running {
         };
         let peer = PeerConfig {
             public_key: gateway,
-            preshared_key: binding
-                .preshared_key
-                .as_ref()
-                .map(|key| PresharedKey::new(*key.as_bytes())),
+            preshared_key: preshared_key.map(|key| PresharedKey::new(*key.as_bytes())),
             endpoint: policy.gateway.endpoints.first().copied(),
             allowed_ips: policy.internal.clone(),
             persistent_keepalive: policy.tunnel.keepalive,
