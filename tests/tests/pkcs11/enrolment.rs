@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sluss_card::enroll::{self, Enrolment, Found, Order, Scheme, Terms};
+use sluss_card::sealed::Method;
 use sluss_card::{Access, Algorithm, Binding, Config, KeyId, KeyMode, KeySource, PinEntry};
 use sluss_tests::authority::Authority;
 use sluss_tests::cardholder::Cardholder;
@@ -76,12 +77,16 @@ pub(crate) fn keys_that_are_there_are_bound() -> Result<()> {
     let survey = enroll::survey(&access(&path), &terms())?;
     let card = survey.cards.first().context("no token")?;
     ensure!(card.keys.len() == 4, "three keys and a place for one more");
-    for key in &card.keys[..3] {
+    let best = [Method::RsaPkcs1, Method::RsaSignature, Method::EcdhP384];
+    for (key, method) in card.keys.iter().zip(best) {
         let Found::Fit { algorithm, .. } = key.found else {
             anyhow::bail!("{:?}", key.found)
         };
         let enrolment = perform(&path, &order(&card.serial, &key.id))?;
-        ensure!(enrolment.key.mode == KeyMode::Sealed);
+        let KeySource::Sealed(sealed) = &enrolment.binding.source else {
+            anyhow::bail!("not sealed")
+        };
+        ensure!(sealed.method() == method, "{:?}", sealed.method());
         let signed = enrolment.signature.as_ref().map(|it| it.scheme);
         let scheme = match algorithm {
             Algorithm::P384 => Scheme::EcdsaP384Sha384,
@@ -122,7 +127,7 @@ pub(crate) fn a_card_behind_middleware_is_bound() -> Result<()> {
     let KeySource::Sealed(sealed) = &enrolment.binding.source else {
         anyhow::bail!("not sealed")
     };
-    ensure!(sealed.method() == sluss_card::sealed::Method::RsaOaepSha256);
+    ensure!(sealed.method() == Method::RsaOaepSha256);
     let asked = moment::now();
     serves(&path, &enrolment.binding, &pin)?;
     println!(
