@@ -99,6 +99,8 @@ pub enum CardFault {
     Silent,
     /// Another program uses it and lets nobody else.
     InUse,
+    /// The middleware by which the policy has it reached crashed, hung, or does not know it.
+    MiddlewareFailed,
     /// It has no certificate that the policy asks for.
     NoCertificate,
     /// It has more than one certificate that the policy would take, and with different keys.

@@ -165,6 +165,8 @@ pub enum CardFault {
     Silent,
     /// Another program uses it exclusively.
     InUse,
+    /// The middleware that speaks to it crashed, hung, or does not know it.
+    Middleware,
     /// The policy asks for a certificate, and not for this one.
     Certificate(CertificateFault),
 }

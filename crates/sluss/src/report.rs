@@ -318,6 +318,7 @@ fn for_fault(fault: CardFault) -> Advice {
         CardFault::NoKey
         | CardFault::Unsupported
         | CardFault::Nonsense
+        | CardFault::MiddlewareFailed
         | CardFault::NoCertificate
         | CardFault::SeveralCertificates
         | CardFault::CertificateUnreadable

@@ -52,9 +52,8 @@ pub(crate) fn fault(error: &Error) -> CardFault {
         | Error::NoMemory
         | Error::SealedKey(_)
         | Error::PinLength { .. } => CardFault::Nonsense,
-        Error::Gone | Error::Mute | Error::Timeout | Error::Module(_) | Error::Service(_) => {
-            CardFault::Silent
-        }
+        Error::Gone | Error::Mute | Error::Timeout | Error::Service(_) => CardFault::Silent,
+        Error::Module(_) => CardFault::Middleware,
         Error::Busy => CardFault::InUse,
     }
 }
@@ -119,6 +118,7 @@ pub(crate) fn card_fault(fault: CardFault) -> ipc::CardFault {
         CardFault::Nonsense => ipc::CardFault::Nonsense,
         CardFault::Silent => ipc::CardFault::Silent,
         CardFault::InUse => ipc::CardFault::InUse,
+        CardFault::Middleware => ipc::CardFault::MiddlewareFailed,
         CardFault::NotEnrolled => ipc::CardFault::NotEnrolled,
         CardFault::Certificate(fault) => bad_certificate(fault),
     }

@@ -14,6 +14,7 @@ pub(super) fn fault(fault: CardFault) -> &'static str {
         CardFault::Nonsense => "its answers make no sense",
         CardFault::Silent => "it does not answer",
         CardFault::InUse => "another program uses it",
+        CardFault::MiddlewareFailed => "the middleware (PKCS#11) that speaks to it has failed",
         CardFault::NoCertificate => "no certificate that the policy asks for",
         CardFault::SeveralCertificates => "several certificates that the policy would take",
         CardFault::CertificateUnreadable => "its certificate cannot be read",

@@ -14,6 +14,7 @@ pub(super) fn fault(fault: CardFault) -> &'static str {
         CardFault::Nonsense => "dess svar är obegripliga",
         CardFault::Silent => "det svarar inte",
         CardFault::InUse => "ett annat program använder det",
+        CardFault::MiddlewareFailed => "mellanvaran (PKCS#11) som talar med det fungerar inte",
         CardFault::NoCertificate => "det har inget certifikat som policyn godtar",
         CardFault::SeveralCertificates => "det har flera certifikat som policyn godtar",
         CardFault::CertificateUnreadable => "dess certifikat går inte att läsa",
