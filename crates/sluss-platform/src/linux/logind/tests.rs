@@ -16,14 +16,14 @@ const BO: &str = "/org/freedesktop/login1/session/_32";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
-struct FakeManager {
+struct FakeLogind {
     /// The far ends of the inhibitors that were given; none are given if it is `None`.
     inhibitors: Option<Arc<Mutex<Vec<PipeReader>>>>,
     locked: Arc<Mutex<Vec<String>>>,
 }
 
 #[zbus::interface(name = "org.freedesktop.login1.Manager")]
-impl FakeManager {
+impl FakeLogind {
     fn inhibit(&self, what: &str, who: &str, _why: &str, mode: &str) -> fdo::Result<OwnedFd> {
         assert_eq!((what, who, mode), ("sleep", "slussd", "delay"));
         let inhibitors = self.inhibitors.as_ref();
@@ -82,7 +82,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(manager: FakeManager, active_session: &'static str) -> Stage {
+    async fn set(manager: FakeLogind, active_session: &'static str) -> Stage {
         let session = |uid| FakeSession { uid, locked: false };
         let (ours, theirs) = bus::pair(|builder| {
             builder
@@ -118,11 +118,9 @@ impl Stage {
     }
 
     async fn prepare_for_sleep(&self, start: bool) {
-        let manager = self.interface::<FakeManager>(ROOT).await;
+        let manager = self.interface::<FakeLogind>(ROOT).await;
         let emitter = manager.signal_emitter();
-        FakeManager::prepare_for_sleep(emitter, start)
-            .await
-            .unwrap();
+        FakeLogind::prepare_for_sleep(emitter, start).await.unwrap();
     }
 
     async fn switch_to(&self, session: &'static str) {
@@ -155,9 +153,9 @@ impl Stage {
 #[tokio::test]
 async fn sleep_waits_until_the_delay_is_dropped_and_the_next_one_does_too() {
     let inhibitors = Arc::new(Mutex::new(Vec::new()));
-    let manager = FakeManager {
+    let manager = FakeLogind {
         inhibitors: Some(Arc::clone(&inhibitors)),
-        ..FakeManager::default()
+        ..FakeLogind::default()
     };
     let mut stage = Stage::set(manager, ANNA).await;
     for night in 1..=2 {
@@ -180,14 +178,14 @@ async fn sleep_waits_until_the_delay_is_dropped_and_the_next_one_does_too() {
 
 #[tokio::test]
 async fn sleep_is_told_also_where_nobody_waits_for_us() {
-    let mut stage = Stage::set(FakeManager::default(), ANNA).await;
+    let mut stage = Stage::set(FakeLogind::default(), ANNA).await;
     stage.prepare_for_sleep(true).await;
     assert!(matches!(stage.event().await, SessionEvent::Suspending(_)));
 }
 
 #[tokio::test]
 async fn the_user_at_the_keyboard_is_known_and_each_change_told() {
-    let mut stage = Stage::set(FakeManager::default(), ANNA).await;
+    let mut stage = Stage::set(FakeLogind::default(), ANNA).await;
     assert_eq!(stage.active.uid(), Some(1001));
     stage.switch_to(BO).await;
     assert!(matches!(
@@ -212,7 +210,7 @@ async fn the_user_at_the_keyboard_is_known_and_each_change_told() {
 
 #[tokio::test]
 async fn a_locked_screen_is_told_whoever_locked_it() {
-    let mut stage = Stage::set(FakeManager::default(), ANNA).await;
+    let mut stage = Stage::set(FakeLogind::default(), ANNA).await;
     let anna = stage.interface::<FakeSession>(ANNA).await;
     let bo = stage.interface::<FakeSession>(BO).await;
     anna.get_mut().await.locked = true;
@@ -238,7 +236,7 @@ async fn a_locked_screen_is_told_whoever_locked_it() {
 
 #[tokio::test]
 async fn the_session_at_the_keyboard_is_locked_if_there_is_one() {
-    let manager = FakeManager::default();
+    let manager = FakeLogind::default();
     let locked = Arc::clone(&manager.locked);
     let stage = Stage::set(manager, BO).await;
     assert!(lock_on(&stage.ours).await.unwrap());
