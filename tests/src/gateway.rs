@@ -61,9 +61,15 @@ impl Gateway {
             GATEWAY.port(),
             STANDARD.encode(laptop),
         );
-        world.gateway.feed(
-            Command::new("wg").args(["setconf", DEVICE, "/dev/stdin"]),
-            &configuration,
+        // the socket is there a moment before anybody listens on it
+        eventually(
+            "the gateway takes its configuration",
+            Duration::from_secs(5),
+            || {
+                let mut setconf = Command::new("wg");
+                setconf.args(["setconf", DEVICE, "/dev/stdin"]);
+                Ok(world.gateway.feed(&mut setconf, &configuration).ok())
+            },
         )?;
         world.gateway.ip_batch(&format!(
             "link set {DEVICE} up mtu 1420\n\

@@ -58,7 +58,8 @@ impl<T: Transmit> Bench for Session<'_, T> {
 }
 
 impl<T: Transmit> Session<'_, T> {
-    /// Yubico's GET VERSION, which other makers' cards answer as well, and GET METADATA of the management key, which they do not.
+    /// Yubico's GET VERSION, which other makers' cards answer as well, and GET METADATA of the management key, to which
+    /// they have nothing to say.
     fn makes_x25519(&mut self) -> Result<bool, Error> {
         let step = "tell its version";
         let mut ask = |header| -> Result<_, Error> {
@@ -68,7 +69,8 @@ impl<T: Transmit> Session<'_, T> {
                 answered: true,
             };
             let answer = exchange(self.card, step, &apdu)?;
-            Ok((answer.status == StatusWord::SUCCESS).then_some(answer.data))
+            let answered = answer.status == StatusWord::SUCCESS && !answer.data.is_empty();
+            Ok(answered.then_some(answer.data))
         };
         let version = ask([0x00, 0xFD, 0x00, 0x00])?.unwrap_or_default();
         let new = matches!(version[..], [major, minor, _] if [major, minor] >= FIRST_WITH_X25519);
@@ -105,6 +107,7 @@ mod tests {
             ("050402 9000", None, Some(Algorithm::P256)),
             // another maker, who says 6.6.6
             ("060606 9000", Some("6D00"), Some(Algorithm::P256)),
+            ("060606 9000", Some("9000"), Some(Algorithm::P256)),
             ("6D00", None, Some(Algorithm::P256)),
         ] {
             let mut exchanges = vec![("00FD000000", version)];
