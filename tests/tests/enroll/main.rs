@@ -90,6 +90,14 @@ fn a_blank_card_gets_a_key_and_opens_the_tunnel() -> Result<()> {
         card.stats()?.verify == 3,
         "the administrator's PIN once, the user's at enrolment and to open the tunnel"
     );
+    let mut opensc = Command::new("pkcs15-tool");
+    opensc.arg("--list-public-keys");
+    let seen = office.world.laptop.output(&mut opensc)?;
+    ensure!(
+        said(&seen).contains("Encryption key"),
+        "OpenSC does not see the key: {}",
+        said(&seen)
+    );
     Ok(())
 }
 

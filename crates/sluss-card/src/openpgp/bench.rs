@@ -181,3 +181,19 @@ fn fingerprint(key: &[u8; 32], made: u32) -> [u8; 20] {
     );
     fingerprint
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::hex;
+
+    #[test]
+    fn the_fingerprint_is_gnupgs() {
+        // gpg 2.2.40: --quick-gen-key with "future-default", then --list-packets and --list-keys
+        let key = hex("DEA342D5DA35B320F92605EBFA48522A48528E0833A88056DF53382D12C40A3F");
+        assert_eq!(
+            fingerprint(&key.try_into().unwrap(), 1_795_378_210).to_vec(),
+            hex("3F1DBE5FBF874705E5EA31806EB1D9F5D63EB2D0")
+        );
+    }
+}
