@@ -147,9 +147,13 @@ impl<'a> Bench<'a> {
         Ok(report(self.name, &said))
     }
 
-    /// The smallest part of what was found that goes all the ways that all of it goes.
+    /// The smallest part of what was found that reaches all the places that all of it reaches, however often.
     fn keep(&self) -> Result<()> {
-        self.call(&["-set_cover_merge=1".to_owned()])?;
+        self.call(&[
+            "-set_cover_merge=1".to_owned(),
+            "-use_counters=0".to_owned(),
+            format!("-max_len={LONGEST_INPUT}"),
+        ])?;
         Ok(())
     }
 

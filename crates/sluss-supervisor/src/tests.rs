@@ -86,7 +86,7 @@ fn check_turn(
     let inside = matches!(after.location, Location::Inside(_));
     let kept_for = match &after.key {
         Key::Away { card, until } => {
-            check_grace(policy, before, after, &context);
+            check_grace(policy, before, event, after, &context);
             assert!(*until > now, "waited for too long: {}", context());
             assert!(
                 *until <= now + GRACE,
@@ -231,7 +231,18 @@ fn check_turn(
 }
 
 /// A card is waited for only beside a tunnel that is up and wanted, and never for longer than at first.
-fn check_grace(policy: &Policy, before: &State, after: &State, context: &dyn Fn() -> String) {
+fn check_grace(
+    policy: &Policy,
+    before: &State,
+    event: &Event,
+    after: &State,
+    context: &dyn Fn() -> String,
+) {
+    let over = matches!(
+        event,
+        Event::SessionLocked | Event::LockRequested | Event::Suspending | Event::UserDown
+    );
+    assert!(!over, "nobody is there: {}", context());
     let waits = policy.card.on_removal == OnRemoval::Grace(GRACE)
         && matches!(after.tunnel, Tunnel::Up { .. })
         && !matches!(after.location, Location::Asleep { .. });
