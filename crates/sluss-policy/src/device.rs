@@ -136,7 +136,8 @@ impl str::FromStr for KeyId {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        const LIMIT: usize = 160;
+        // A CKA_ID of 255 bytes.
+        const LIMIT: usize = 520;
         let plain = |part: &str| {
             !part.is_empty()
                 && part

@@ -62,6 +62,9 @@ fn a_sealed_key_and_its_place_on_the_card_are_read() {
     let card = right(BINDING).card;
     assert_eq!(card.serial, "Net iD \"väst\": 4711");
     assert_eq!(card.key.as_ref().map(KeyId::as_str), Some("pkcs11:2b1c"));
+    let longest = format!("pkcs11:{}", "ab".repeat(255));
+    let card = right(&BINDING.replace("pkcs11:2b1c", &longest)).card;
+    assert_eq!(card.key.as_ref().map(KeyId::as_str), Some(longest.as_str()));
     // echo -n 'Sluss was here' | base64
     assert_eq!(card.sealed_key.as_deref(), Some(&b"Sluss was here"[..]));
 }
