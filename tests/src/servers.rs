@@ -88,6 +88,7 @@ impl Conversation {
 /// A continuous stream of datagrams to the discard service, until it is dropped.
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -102,20 +103,30 @@ impl Stream {
         };
         let socket = from.run(|| UdpSocket::bind((wildcard, 0)))?;
         let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicUsize::new(0));
         let thread = thread::spawn({
-            let stop = Arc::clone(&stop);
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
             move || {
                 while !stop.load(Ordering::Relaxed) {
                     // Refusals are expected while the tunnel is shut: the point is to keep trying.
                     let _ = socket.send_to(b"stream", (to, DISCARD));
+                    sent.fetch_add(1, Ordering::Relaxed);
                     thread::sleep(every);
                 }
             }
         });
         Ok(Stream {
             stop,
+            sent,
             thread: Some(thread),
         })
+    }
+
+    /// Ends it, and says how many packets it tried to send.
+    pub fn end(self) -> usize {
+        let sent = Arc::clone(&self.sent);
+        drop(self);
+        sent.load(Ordering::Relaxed)
     }
 }
 

@@ -13,7 +13,7 @@ use sluss_tests::world::{GATEWAY, Place, Port};
 use crate::ways::Way;
 
 /// A little more than a session's age at which it is renewed (whitepaper 6.1: 120 s).
-const REKEY: Duration = Duration::from_secs(121);
+pub(crate) const REKEY: Duration = Duration::from_secs(121);
 const REKEYS: usize = 3;
 const ROUNDS: usize = 5;
 

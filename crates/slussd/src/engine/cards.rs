@@ -236,7 +236,16 @@ impl Engine {
             PinCheck::Wrong { .. } | PinCheck::Withheld | PinCheck::Failed => PromptReason::Again,
         };
         self.answer_unlock(&result, effects);
+        let has_few_tries = self
+            .state
+            .key
+            .card()
+            .is_some_and(|card| card.tries_left <= WORTH_TELLING);
         self.step(sup::Event::PinChecked { op, check }, now, effects);
+        // The right PIN has given back those that were lost; how many that is, only the card knows.
+        if result.is_ok() && has_few_tries {
+            effects.push(self.cards.refresh());
+        }
     }
 
     fn computed(
