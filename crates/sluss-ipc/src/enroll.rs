@@ -171,6 +171,8 @@ pub enum EnrolmentFault {
     BadAddress,
     /// The card does not compute what its public key says.
     Unproven,
+    /// A file that the policy names, of certificates or middleware, cannot be used.
+    PolicyFiles,
     /// The binding could not be written; a key that was made stays on the card.
     NotWritten,
 }

@@ -80,7 +80,7 @@ impl Desk {
     fn terms(&self) -> Result<(sluss_card::Access, Terms), Refusal> {
         let unready = |error: anyhow::Error| {
             warn!("the policy's files for cards: {error:#}");
-            Refusal::CardFailed
+            faulty(EnrolmentFault::PolicyFiles)
         };
         let terms = Terms {
             modes: card_config::modes(&self.rules),

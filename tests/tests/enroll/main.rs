@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         trial!(a_blank_card_gets_a_key_and_opens_the_tunnel),
         trial!(a_key_is_sealed_to_a_piv_card_and_the_request_is_signed),
         trial!(a_blank_piv_card_gets_a_key),
+        trial!(only_a_card_whose_issuer_policy_trusts_is_taken),
         trial!(a_token_behind_pkcs11_is_enrolled_with_each_kind_of_key),
         trial!(no_key_and_no_binding_is_lost_by_accident),
         trial!(a_card_that_says_no_changes_nothing),
@@ -198,6 +199,59 @@ fn a_blank_piv_card_gets_a_key() -> Result<()> {
     office.admit(&office.peer()?)?;
     office.world.plug(Port::Ethernet, Place::Home)?;
     office.page()
+}
+
+fn only_a_card_whose_issuer_policy_trusts_is_taken() -> Result<()> {
+    let (ours, theirs) = (Authority::new()?, Authority::new()?);
+    std::fs::create_dir_all("/run/lab")?;
+    let issuer = Path::new("/run/lab/issuer.der");
+    std::fs::write(issuer, ours.certificate())?;
+    let rule = format!("[card.certificate]\nissuers = [\"{}\"]\n", issuer.display());
+    let office = Office::open(&rule)?;
+
+    let mut card = office.rig.piv_card(0, Algorithm::P256, &theirs)?;
+    card.insert()?;
+    let pin = format!("{}\n", card.identity().pin);
+    let survey = office.survey(1)?;
+    let found = &survey["cards"][0]["keys"][0]["found"];
+    ensure!(
+        found["fault"]["certificate"]["fault"] == "certificate-untrusted",
+        "{survey:#}"
+    );
+    let refused = office.enroll(&ADDRESSES, &pin)?;
+    ensure!(
+        refused.status.code() == Some(1) && said(&refused).contains("issuer"),
+        "{}",
+        said(&refused)
+    );
+    let made = office.enroll(&[&ADDRESSES[..], &["--make"]].concat(), &pin)?;
+    ensure!(
+        made.status.code() == Some(1),
+        "a key without a certificate was made: {}",
+        said(&made)
+    );
+    ensure!(card.stats()?.verify == 0, "a try was spent");
+    card.remove()?;
+
+    let mut card = office.rig.piv_card(1, Algorithm::P256, &ours)?;
+    card.insert()?;
+    let survey = office.survey(1)?;
+    let found = &survey["cards"][0]["keys"][0]["found"];
+    ensure!(
+        found["subject"] == "CN=Kim Exempel,O=Exempel kommun,C=SE",
+        "{survey:#}"
+    );
+    let done = office.enroll(&ADDRESSES, &pin)?;
+    ensure!(done.status.success(), "{}", said(&done));
+
+    std::fs::remove_file(issuer)?;
+    let unready = office.laptop.sluss(&["enroll", "--survey"], "")?;
+    ensure!(
+        said(&unready).contains("A file that the policy names"),
+        "{}",
+        said(&unready)
+    );
+    Ok(())
 }
 
 fn a_token_behind_pkcs11_is_enrolled_with_each_kind_of_key() -> Result<()> {

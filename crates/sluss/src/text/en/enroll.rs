@@ -55,6 +55,9 @@ impl EnrollText for English {
             EnrolmentFault::Unproven => {
                 "The card does not compute what its public key promises; nothing was written."
             }
+            EnrolmentFault::PolicyFiles => {
+                "A file that the policy names for cards cannot be used; the daemon's log says which, and why."
+            }
             EnrolmentFault::NotWritten => {
                 "The daemon could not write its state; its log says why. What held before holds now."
             }

@@ -62,6 +62,9 @@ impl EnrollText for Swedish {
             EnrolmentFault::Unproven => {
                 "Kortet räknar inte ut vad dess publika nyckel lovar; ingenting skrevs."
             }
+            EnrolmentFault::PolicyFiles => {
+                "En fil som policyn nämner för kort går inte att använda; slussds logg säger vilken och varför."
+            }
             EnrolmentFault::NotWritten => {
                 "slussd kunde inte spara sitt tillstånd; loggen säger varför. Det som gällde förut gäller än."
             }
