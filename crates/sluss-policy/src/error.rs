@@ -94,7 +94,7 @@ pub enum ValueError {
     OnlyWith { setting: &'static str },
     #[error(
         "with 'pin' as \"ask\", a key that the card holds would want its PIN at every rekey, some 240 times in a \
-         working day: take \"keep\", or 'pin' as \"until-lock\", or \"held\" from 'modes'"
+         working day: take \"keep\", or 'pin' as \"until-lock\", or leave \"held\" out of 'modes'"
     )]
     PromptsAtEachRekey,
     #[error("must not be empty")]

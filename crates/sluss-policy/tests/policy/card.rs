@@ -64,7 +64,7 @@ fn a_pin_at_every_rekey_is_refused_and_nothing_else() {
     assert_eq!(
         mistake("[card]\npin = \"ask\"\nafter_use = \"reset\""),
         "3:13: 'card.after_use': with 'pin' as \"ask\", a key that the card holds would want its PIN at every rekey, \
-         some 240 times in a working day: take \"keep\", or 'pin' as \"until-lock\", or \"held\" from 'modes'; \
+         some 240 times in a working day: take \"keep\", or 'pin' as \"until-lock\", or leave \"held\" out of 'modes'; \
          for example: after_use = \"keep\""
     );
 }
