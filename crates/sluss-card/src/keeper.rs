@@ -206,11 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_does_not_open_takes_the_place_of_none() {
+    fn a_key_that_does_not_open_leaves_nothing_behind() {
         let keeper = keeper();
-        let refused = keeper.keep_key(keeper.era(), |_| Err(Error::OtherKey));
+        keeper.keep_key(keeper.era(), write).unwrap();
+        let refused = keeper.keep_key(keeper.era(), |place| {
+            *place = [7; 32];
+            Err(Error::OtherKey)
+        });
         assert_eq!(refused, Err(Error::OtherKey));
         assert!(keeper.agree(&[9; 32]).is_none());
+        let vault = &keeper.lock().vault;
+        vault.show(Item::Key, &mut |_| panic!("it is still there"));
     }
 
     /// A host that locks no memory.

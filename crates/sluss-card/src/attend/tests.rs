@@ -417,6 +417,15 @@ fn a_card_that_cannot_forget_is_reset() {
 }
 
 #[test]
+fn a_seal_for_another_serial_number_is_refused_before_the_pin() {
+    let mut card = Card::for_sealed();
+    let mut post = Post::new(&card, PinLife::Ask, AfterUse::Keep);
+    let file = sealed::seal(&PRIVATE, Method::EcdhP256, &card.public(), "0006:99999999");
+    post.attendant.binding.source = KeySource::Sealed(SealedKey::parse(&file.unwrap()).unwrap());
+    assert_eq!(post.look(&mut card), Err(Error::OtherKey));
+}
+
+#[test]
 fn a_key_that_was_sealed_to_another_card_does_not_open() {
     let (card, mut other) = (Card::for_sealed(), Card::for_sealed());
     let post = Post::new(&card, PinLife::Ask, AfterUse::Keep);

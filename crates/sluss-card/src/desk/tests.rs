@@ -558,6 +558,22 @@ fn an_unwrapped_key_answers_whatever_the_card_is_doing() {
 }
 
 #[test]
+fn an_unwrapped_key_does_not_feel_a_wrong_pin() {
+    let mut office = Office::serving(unlocked("A"));
+    keep(&office);
+    office.verify(1, "A");
+    office.answered(0, Answer::Verify(Err(Error::WrongPin { left: 2 })));
+    assert_eq!(office.dh(2), ["dh 2: done"]);
+    // so that its end is still told when it comes
+    office.request(3, Command::Forget);
+    office.request(4, Command::Refresh);
+    assert_eq!(
+        office.answered(0, Answer::Look(Ok(card("A")))),
+        ["refresh 4: done", "card in a lost its verified state"]
+    );
+}
+
+#[test]
 fn an_unwrapped_key_does_not_feel_another_programs_exclusive_use() {
     let mut office = Office::serving(unlocked("A"));
     keep(&office);
