@@ -2,7 +2,7 @@
 
 use sluss_ipc::{
     Algorithm, KeyMode,
-    enroll::{Candidate, CandidateKey, FoundKey, KeyFault, Survey},
+    enroll::{Candidate, CandidateKey, FoundKey, KeyFault, OtherCard, Survey},
 };
 
 /// What the command line says.
@@ -40,8 +40,8 @@ pub(crate) enum Loss<'s> {
 /// Why there is nothing to be done without another word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Undecided<'s> {
-    /// No reader holds a card with an application of ours.
-    NoCard,
+    /// No reader holds a card with an application of ours; what they hold instead.
+    NoCard(&'s [OtherCard]),
     /// None is as the command line says.
     NoSuchCard,
     NoSuchKey,
@@ -69,7 +69,7 @@ pub(crate) fn choose<'s>(
     wishes: Wishes<'_>,
 ) -> Result<Plan<'s>, Undecided<'s>> {
     if survey.cards.is_empty() {
-        return Err(Undecided::NoCard);
+        return Err(Undecided::NoCard(&survey.others));
     }
     let cards: Vec<&Candidate> = survey
         .cards

@@ -4,7 +4,7 @@ use sluss_ipc::enroll::Survey;
 
 use crate::{
     enroll::Undecided,
-    text::{Text, plain},
+    text::{Text, enroll::other_card, plain},
 };
 
 pub(crate) fn survey(survey: &Survey, text: &dyn Text) -> String {
@@ -17,11 +17,10 @@ pub(crate) fn survey(survey: &Survey, text: &dyn Text) -> String {
         }
     }
     for other in &survey.others {
-        let fault = text.card_fault(other.fault);
-        lines.push(format!("{}: {fault}", plain(&other.reader)));
+        lines.push(other_card(other, text));
     }
     if lines.is_empty() {
-        lines.push(text.undecided(&Undecided::NoCard));
+        lines.push(text.undecided(&Undecided::NoCard(&[])));
     }
     lines.push(text.bound(survey.bound.as_ref()));
     lines.join("\n") + "\n"

@@ -4,10 +4,11 @@ use std::io;
 
 use sluss_ipc::{
     CardKind,
-    enroll::{Bound, CandidateKey, Enrolled, EnrolmentFault, KeyFault},
+    enroll::{Bound, CandidateKey, Enrolled, EnrolmentFault, KeyFault, OtherCard},
 };
 use sluss_policy::SignatureFault;
 
+use super::{Text, plain};
 use crate::enroll::{Loss, Plan, Signed, Undecided};
 
 /// The words of enrolment; a part of [`super::Text`].
@@ -40,6 +41,17 @@ pub(crate) trait EnrollText {
     /// What a request is and who has signed it, in lines.
     fn verified(&self, signed: &Signed<'_>) -> String;
     fn signature_fault(&self, fault: SignatureFault) -> &'static str;
+}
+
+/// Which reader holds something else, and what is the matter with that.
+pub(crate) fn other_card(other: &OtherCard, text: &dyn Text) -> String {
+    format!("{}: {}", plain(&other.reader), text.card_fault(other.fault))
+}
+
+/// As [`other_card`] has them, behind one another.
+pub(crate) fn other_cards(others: &[OtherCard], text: &dyn Text) -> String {
+    let others: Vec<String> = others.iter().map(|other| other_card(other, text)).collect();
+    others.join("; ")
 }
 
 /// Bytes in hexadecimal, in groups that can be read out over the telephone.

@@ -304,6 +304,23 @@ fn a_request_that_cannot_be_saved_is_printed_all_the_same() {
 }
 
 #[test]
+fn where_no_card_can_serve_it_is_said_what_the_readers_hold() {
+    let daemon = enrolling(Survey {
+        others: vec![OtherCard {
+            reader: "Reader 3".to_owned(),
+            fault: CardFault::InUse,
+        }],
+        ..survey(Vec::new())
+    });
+    let refused = daemon.sluss(&["enroll", "--address", "10.20.255.7/32"]);
+    ends(&refused, NOT_SO);
+    assert_eq!(
+        err(&refused),
+        "sluss: There is no card in any reader that could serve. Reader 3: another program uses it.\n"
+    );
+}
+
+#[test]
 fn a_saved_request_replaces_an_older_one_and_follows_no_link() {
     let daemon = enrolling(survey(vec![card(held(), 3)]));
     let (directory, file) = drawer();

@@ -198,7 +198,7 @@ fn making_prefers_the_place_where_nothing_is_lost() {
 
 #[test]
 fn nothing_that_fits_is_told_with_the_reasons() {
-    assert_eq!(choose(&survey(vec![]), MAKE), Err(Undecided::NoCard));
+    assert_eq!(choose(&survey(vec![]), MAKE), Err(Undecided::NoCard(&[])));
     let unfit = FoundKey::Unfit {
         fault: KeyFault::Forbidden,
     };

@@ -13,7 +13,7 @@ use crate::{
     enroll::{Loss, Plan, Signed, Undecided},
     text::{
         Text as _,
-        enroll::{EnrollText, in_groups},
+        enroll::{EnrollText, in_groups, other_cards},
         plain,
     },
 };
@@ -116,7 +116,11 @@ impl EnrollText for English {
 
     fn undecided(&self, undecided: &Undecided<'_>) -> String {
         match undecided {
-            Undecided::NoCard => "There is no card in any reader that could serve.".to_owned(),
+            Undecided::NoCard([]) => "There is no card in any reader that could serve.".to_owned(),
+            Undecided::NoCard(others) => format!(
+                "There is no card in any reader that could serve. {}.",
+                other_cards(others, self)
+            ),
             Undecided::NoSuchCard => "That card is in no reader.".to_owned(),
             Undecided::NoSuchKey => "The card has no such key.".to_owned(),
             Undecided::SeveralCards(serials) => format!(

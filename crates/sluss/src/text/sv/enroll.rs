@@ -13,7 +13,7 @@ use crate::{
     enroll::{Loss, Plan, Signed, Undecided},
     text::{
         Text as _,
-        enroll::{EnrollText, in_groups},
+        enroll::{EnrollText, in_groups, other_cards},
         plain,
     },
 };
@@ -121,7 +121,13 @@ impl EnrollText for Swedish {
 
     fn undecided(&self, undecided: &Undecided<'_>) -> String {
         match undecided {
-            Undecided::NoCard => "Det finns inget kort i någon läsare som skulle duga.".to_owned(),
+            Undecided::NoCard([]) => {
+                "Det finns inget kort i någon läsare som skulle duga.".to_owned()
+            }
+            Undecided::NoCard(others) => format!(
+                "Det finns inget kort i någon läsare som skulle duga. {}.",
+                other_cards(others, self)
+            ),
             Undecided::NoSuchCard => "Det kortet sitter inte i någon läsare.".to_owned(),
             Undecided::NoSuchKey => "Kortet har ingen sådan nyckel.".to_owned(),
             Undecided::SeveralCards(serials) => format!(
