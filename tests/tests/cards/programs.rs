@@ -176,12 +176,14 @@ pub(crate) fn pkcs15_tool_works_beside_us() -> Result<()> {
     works_beside_a_held_key(&PKCS15)
 }
 
-/// GnuPG wants a card to itself unless it is told that it may share it, and keeps it as long as its agent lives.
+/// GnuPG wants a card to itself unless it is told that it may share it, and keeps it as long as its agent lives. It is told
+/// by the file that we ship.
 pub(crate) fn gpg_works_beside_us() -> Result<()> {
     let home = Path::new("/run/gnupg");
     std::fs::create_dir(home)?;
     std::fs::set_permissions(home, PermissionsExt::from_mode(0o700))?;
-    std::fs::write(home.join("scdaemon.conf"), "disable-ccid\npcsc-shared\n")?;
+    let shipped = include_str!("../../../packaging/gnupg/scdaemon.conf");
+    std::fs::write(home.join("scdaemon.conf"), shipped)?;
     works_beside_a_held_key(&GPG)?;
     let mut end = Command::new("gpgconf");
     end.args(["--homedir", "/run/gnupg", "--kill", "all"]);
