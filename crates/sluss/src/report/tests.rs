@@ -178,10 +178,12 @@ fn a_silent_gateway_is_told_with_its_address() {
         &blocked(),
         "Connecting to vpn.example.se (outside: no beacon on wlan0), card present\n\
          The gateway does not answer.\n\
-         This network may block UDP to 198.51.100.2:51820; try another network.\n",
+         This network may block UDP to 198.51.100.2:51820; try another. \
+         If it is so everywhere, the gateway may not know this laptop.\n",
         "Ansluter till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i\n\
          Tunnelns andra ände svarar inte.\n\
-         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat nätverk.\n",
+         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat. \
+         Om det är så överallt, känner gatewayen kanske inte datorn.\n",
     );
 }
 
@@ -298,11 +300,13 @@ fn why_names_the_cause_and_the_cure() {
         "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
          (city hall on wlan0: no answer). \
          The tunnel to vpn.example.se is being opened, but 4 handshakes went unanswered. \
-         This network may block UDP to 198.51.100.2:51820; try another network.\n",
+         This network may block UDP to 198.51.100.2:51820; try another. \
+         If it is so everywhere, the gateway may not know this laptop.\n",
         "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
          (city hall på wlan0: inget svar). \
          Tunneln till vpn.example.se öppnas, men 4 handskakningar har förblivit utan svar. \
-         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat nätverk.\n",
+         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat. \
+         Om det är så överallt, känner gatewayen kanske inte datorn.\n",
     );
 }
 

@@ -226,12 +226,16 @@ impl Text for English {
                 "The smart card service (pcscd) must be started.".to_owned()
             }
             Advice::AllowTunnel => "`sluss up` lets it connect again.".to_owned(),
-            Advice::Enroll => "The IT department must enrol this laptop.".to_owned(),
+            Advice::Enroll => {
+                "The IT department must enrol this laptop (`sluss enroll`).".to_owned()
+            }
             Advice::AskForHelp => "Show this to the IT department.".to_owned(),
             Advice::OtherNetwork {
                 endpoint: Some(endpoint),
             } => {
-                format!("This network may block UDP to {endpoint}; try another network.")
+                format!(
+                    "This network may block UDP to {endpoint}; try another. If it is so everywhere, the gateway may not know this laptop."
+                )
             }
             Advice::OtherNetwork { endpoint: None } => {
                 "This network may block the tunnel; try another network.".to_owned()

@@ -232,12 +232,16 @@ impl Text for Swedish {
             Advice::CloseOtherProgram => "Stäng programmet som använder kortet.".to_owned(),
             Advice::StartCardService => "Kortläsartjänsten (pcscd) måste startas.".to_owned(),
             Advice::AllowTunnel => "`sluss up` låter den ansluta igen.".to_owned(),
-            Advice::Enroll => "IT-avdelningen behöver skriva in datorn.".to_owned(),
+            Advice::Enroll => {
+                "IT-avdelningen behöver skriva in datorn (`sluss enroll`).".to_owned()
+            }
             Advice::AskForHelp => "Visa det här för IT-avdelningen.".to_owned(),
             Advice::OtherNetwork {
                 endpoint: Some(endpoint),
             } => {
-                format!("Nätverket spärrar kanske UDP till {endpoint}; pröva ett annat nätverk.")
+                format!(
+                    "Nätverket spärrar kanske UDP till {endpoint}; pröva ett annat. Om det är så överallt, känner gatewayen kanske inte datorn."
+                )
             }
             Advice::OtherNetwork { endpoint: None } => {
                 "Nätverket spärrar kanske tunneln; pröva ett annat nätverk.".to_owned()

@@ -255,6 +255,10 @@ impl EnrollText for Swedish {
     fn verified(&self, signed: &Signed<'_>) -> String {
         let request = &signed.request.request;
         let card = &request.card;
+        let mode = match card.mode {
+            sluss_policy::KeyMode::Held => "i kortet",
+            sluss_policy::KeyMode::Sealed => "förseglad till kortet",
+        };
         let mut lines = vec![
             format!(
                 "Ansökan från {}, gjord {}",
@@ -262,11 +266,10 @@ impl EnrollText for Swedish {
                 request.made
             ),
             format!(
-                "Kort {}, nyckel {} ({}, {})",
+                "Kort {}, nyckel {} ({}, {mode})",
                 plain(&card.serial),
                 plain(&card.key),
                 plain(&card.algorithm),
-                card.mode
             ),
         ];
         if let Some(certificate) = &card.certificate {
