@@ -152,13 +152,15 @@ impl Secrets {
 
     /// Those of the tunnel that is up, found by what they open.
     fn add_session_keys(&mut self, stage: &mut Laptop) -> Result<()> {
+        let since = now();
         for (what, from_laptop) in [("sending key", true), ("receiving key", false)] {
             let message = eventually("a short message of the session", PATIENCE, || {
                 // Something to answer.
                 let _ = stage.page();
                 let packets = stage.wire.packets();
                 Ok(packets.into_iter().rfind(|packet| {
-                    packet.is_transport_data(GATEWAY.port())
+                    packet.at >= since
+                        && packet.is_transport_data(GATEWAY.port())
                         && (packet.ports.1 == GATEWAY.port()) == from_laptop
                         && packet.datagram.len() < 128
                 }))

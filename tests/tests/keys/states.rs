@@ -283,7 +283,7 @@ pub(crate) fn the_cards_certificate_is_judged_before_the_key_is_used() -> Result
 }
 
 /// A session that is no older than this is new: the others are older than [`REKEY`].
-fn is_young(status: &Value) -> bool {
+pub(crate) fn is_young(status: &Value) -> bool {
     let age = status["traffic"]["handshake_age_ms"].as_u64();
     age.is_some_and(|age| age < 60_000)
 }
