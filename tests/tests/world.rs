@@ -107,7 +107,7 @@ fn the_gateway_lets_a_peer_in() -> Result<()> {
     world.plug(Port::WiFi, Place::Guest)?;
     servers::start(&world)?;
     let key = StaticSecret::from([0x11; 32]);
-    let gateway = Gateway::start(&world, PublicKey::from(&key).to_bytes())?;
+    let gateway = Gateway::start(&world, PublicKey::from(&key).to_bytes(), None)?;
     let _peer = world.laptop.spawn(
         Command::new("wireguard-go")
             .args(["--foreground", "wg1"])

@@ -232,6 +232,24 @@ fn a_pulled_card_beside_an_unusable_one_names_what_is_left() {
 }
 
 #[test]
+fn a_card_of_another_kind_is_another_card() {
+    let mut laptop = Laptop::connected();
+    laptop.does(Input::Card(sluss_card::Event::Removed {
+        reader: READER.into(),
+    }));
+    laptop.does(Input::Card(sluss_card::Event::Unusable {
+        reader: READER.into(),
+        reason: sluss_card::Error::NoApplet(CardKind::OpenPgp),
+    }));
+    assert_eq!(
+        laptop.status().key,
+        Key::Unusable {
+            fault: sluss_ipc::CardFault::OtherCard
+        }
+    );
+}
+
+#[test]
 fn down_holds_until_up_and_only_where_policy_allows() {
     let mut laptop = Laptop::connected();
     let call = laptop.calls(Request::Down);
