@@ -112,7 +112,7 @@ fn read_binding(state_dir: &Path) -> anyhow::Result<Option<DeviceBinding>> {
     let read = binding::read(state_dir)?;
     if read.is_none() {
         let file = binding::file(state_dir);
-        tracing::warn!(file = %file.display(), "does not exist: this laptop is bound to no card, and no tunnel can open");
+        tracing::warn!(file = %file.display(), "this laptop is bound to no card, and no tunnel can open: the binding does not exist");
     }
     Ok(read)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluss_card::{CardInfo, Command, Error, Event};
+use sluss_card::{CardInfo, CardKind, Command, Error, Event};
 use sluss_ipc::{Prompt, PromptId, PromptReason};
 use sluss_supervisor::{self as sup, CardFault, PinCheck};
 use sluss_wg::{DhError, DhId, PublicKey};
@@ -179,7 +179,11 @@ impl Engine {
         now: sup::Time,
         effects: &mut Vec<Effect>,
     ) {
-        let fault = words::fault(reason);
+        let fault = match reason {
+            // The card that the laptop is bound to has that application.
+            Error::NoApplet(CardKind::OpenPgp | CardKind::Piv) => CardFault::OtherCard,
+            reason => words::fault(reason),
+        };
         let served = self.serves(&reader);
         if served {
             self.cards.inserted = None;
