@@ -171,6 +171,14 @@ fn a_blank_piv_card_gets_a_key() -> Result<()> {
     let pin = card.identity().pin.clone();
     let make = [&ADDRESSES[..], &["--make"]].concat();
 
+    // The card has no way to say that there is no key: somebody has to.
+    let unsure = office.enroll(&make, &format!("{pin}\n{MANAGEMENT}\n"))?;
+    ensure!(unsure.status.code() == Some(1), "{}", said(&unsure));
+    ensure!(said(&unsure).contains("say --replace"), "{}", said(&unsure));
+    let serial = survey["cards"][0]["serial"].as_str().unwrap_or_default();
+    let replace = format!("--replace={serial}");
+    let make = [&make[..], &[&replace]].concat();
+
     let wrong = office.enroll(
         &make,
         &format!("{pin}\n{}\n", MANAGEMENT.replace("01", "02")),

@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 const FIRST_WITH_X25519: [u8; 2] = [5, 7];
 
 impl<T: Transmit> Bench for Session<'_, T> {
+    /// The standard has no way to ask whether there is a key without a certificate, and one that is in use elsewhere must not be
+    /// lost: only a card that tells of its keys is believed to have none.
     fn is_occupied(&mut self) -> Result<bool, Error> {
         match self.key() {
             Ok(_) | Err(Error::Unsupported) => Ok(true),
-            Err(Error::NoKey) => Ok(false),
+            Err(Error::NoKey) => Ok(!self.tells_of_keys()?),
             Err(error) => Err(error),
         }
     }
@@ -58,23 +60,28 @@ impl<T: Transmit> Bench for Session<'_, T> {
 }
 
 impl<T: Transmit> Session<'_, T> {
-    /// Yubico's GET VERSION, which other makers' cards answer as well, and GET METADATA of the management key, to which
-    /// they have nothing to say.
+    /// Whether Yubico's GET VERSION, which other makers' cards answer as well, is new enough.
     fn makes_x25519(&mut self) -> Result<bool, Error> {
-        let step = "tell its version";
-        let mut ask = |header| -> Result<_, Error> {
-            let apdu = Apdu {
-                header,
-                data: &[],
-                answered: true,
-            };
-            let answer = exchange(self.card, step, &apdu)?;
-            let answered = answer.status == StatusWord::SUCCESS && !answer.data.is_empty();
-            Ok(answered.then_some(answer.data))
-        };
-        let version = ask([0x00, 0xFD, 0x00, 0x00])?.unwrap_or_default();
+        let version = self.ask([0x00, 0xFD, 0x00, 0x00])?.unwrap_or_default();
         let new = matches!(version[..], [major, minor, _] if [major, minor] >= FIRST_WITH_X25519);
-        Ok(new && ask([0x00, 0xF7, 0x00, 0x9B])?.is_some())
+        Ok(new && self.tells_of_keys()?)
+    }
+
+    /// Whether the card knows Yubico's GET METADATA: the management key is always there to be told of.
+    fn tells_of_keys(&mut self) -> Result<bool, Error> {
+        Ok(self.ask([0x00, 0xF7, 0x00, 0x9B])?.is_some())
+    }
+
+    /// What a card answers to a maker's own command, if it has something to say.
+    fn ask(&mut self, header: [u8; 4]) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        let apdu = Apdu {
+            header,
+            data: &[],
+            answered: true,
+        };
+        let answer = exchange(self.card, "tell what it is", &apdu)?;
+        let answered = answer.status == StatusWord::SUCCESS && !answer.data.is_empty();
+        Ok(answered.then_some(answer.data))
     }
 }
 

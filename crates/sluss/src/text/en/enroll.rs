@@ -25,7 +25,7 @@ impl EnrollText for English {
             EnrolmentFault::NoSuchKey => "The card has no such key. See `sluss enroll --survey`.",
             EnrolmentFault::CannotMake => "The card cannot make such a key there.",
             EnrolmentFault::KeyExists => {
-                "There is a key already, and it would be lost. To lose it, say --replace."
+                "There is a key already, or the card does not tell whether there is, and it would be lost. To lose it, say --replace."
             }
             EnrolmentFault::AlreadyBound => {
                 "This laptop is bound to another key, and the binding would be lost. To lose it, say --replace."

@@ -27,7 +27,7 @@ impl EnrollText for Swedish {
             }
             EnrolmentFault::CannotMake => "Kortet kan inte skapa en sådan nyckel där.",
             EnrolmentFault::KeyExists => {
-                "Där finns redan en nyckel, och den skulle gå förlorad. Säg --replace om den får göra det."
+                "Där finns redan en nyckel, eller så säger kortet inte om det gör det, och den skulle gå förlorad. Säg --replace om den får göra det."
             }
             EnrolmentFault::AlreadyBound => {
                 "Datorn är bunden till en annan nyckel, och bindningen skulle gå förlorad. Säg --replace om den får göra det."
