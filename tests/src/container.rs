@@ -163,7 +163,9 @@ impl Container {
     /// The command that runs a program in it as root.
     pub fn command(&self, program: &str) -> Command {
         let mut command = clean("nsenter");
-        command.args(["--target", &self.init.to_string(), "--all", "--", program]);
+        // Its root by name: in a host that is itself in a chroot the namespace's root is another.
+        let init = self.init.to_string();
+        command.args(["--target", &init, "--all", "--root", "--wd", "--", program]);
         command
     }
 
