@@ -34,8 +34,12 @@ pub(crate) fn a_key_is_sealed_to_piv_p384() -> Result<()> {
     serves(Way::Piv(Algorithm::P384))
 }
 
-pub(crate) fn a_key_is_sealed_to_piv_rsa() -> Result<()> {
+pub(crate) fn a_key_is_sealed_to_piv_rsa_2048() -> Result<()> {
     serves(Way::Piv(Algorithm::Rsa2048))
+}
+
+pub(crate) fn a_key_is_sealed_to_piv_rsa_3072() -> Result<()> {
+    serves(Way::Piv(Algorithm::Rsa3072))
 }
 
 pub(crate) fn a_key_is_sealed_to_piv_behind_opensc_by_ecdh() -> Result<()> {
