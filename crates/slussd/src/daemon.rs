@@ -83,7 +83,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             },
             rang = alarm.rang() => { rang?; Input::Tick }
             Some(incoming) = called.recv() => daemon.admit(incoming),
-            Some(enrolment) = enrolled.recv() => { daemon.enrolled(enrolment).await?; continue }
+            Some(enrolment) = enrolled.recv() => {
+                daemon.enrolled(enrolment).await?;
+                // A preshared key was in it.
+                wipe_stack();
+                continue;
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
@@ -402,7 +407,10 @@ impl Daemon {
         // A card may keep it for ever: a thread that the daemon does not wait for.
         std::thread::spawn(move || {
             if let Some(bound) = &mut desk.bound {
-                bound.preshared_key = binding::preshared_key(&desk.state_dir).ok().flatten();
+                let read = binding::preshared_key(&desk.state_dir);
+                let read =
+                    read.inspect_err(|error| warn!("no preshared key is carried over: {error:#}"));
+                bound.preshared_key = read.ok().flatten();
             }
             drop(outcome.send(match order {
                 Some(order) => desk.enroll(*order),
