@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use sluss_platform::{MARK, TunDevice, UdpSocket, clock, tunnel_io};
-use sluss_tunnel::{Command, Event, Key, Tunnel};
+use sluss_platform::{MARK, TunDevice, UdpOffload, UdpSocket, clock, tunnel_io};
+use sluss_tunnel::{Command, Event, Key, Offload, Tunnel};
 use sluss_wg::{
     Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, SoftwareKey, Tai64n,
     Time, Timing,
@@ -21,6 +21,33 @@ pub const TUN: &str = "sluss0";
 /// The UDP port of every end.
 pub const PORT: u16 = 51_820;
 
+/// What an end may let the kernel do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    pub tun: Offload,
+    pub udp: UdpOffload,
+}
+
+impl Offloads {
+    pub const ALL: Offloads = Offloads::new(Offload::TcpAndUdp, true, true);
+    pub const NONE: Offloads = Offloads::new(Offload::None, false, false);
+
+    pub const fn new(tun: Offload, send: bool, receive: bool) -> Offloads {
+        Offloads {
+            tun,
+            udp: UdpOffload { send, receive },
+        }
+    }
+
+    /// Every combination.
+    pub fn every() -> impl Iterator<Item = Offloads> {
+        let tuns = [Offload::TcpAndUdp, Offload::Tcp, Offload::None];
+        let udps = [(true, true), (true, false), (false, true), (false, false)];
+        tuns.into_iter()
+            .flat_map(move |tun| udps.map(|(send, receive)| Offloads::new(tun, send, receive)))
+    }
+}
+
 /// What an end is made from.
 #[derive(Clone)]
 pub struct Settings {
@@ -31,8 +58,7 @@ pub struct Settings {
     /// Addresses of the TUN device, with prefix length, as `ip addr add` takes them.
     pub addresses: Vec<String>,
     pub mtu: u16,
-    /// Whether the TUN device may use segmentation offload.
-    pub offload: bool,
+    pub offloads: Offloads,
     pub timing: Timing,
     pub peer: PublicKey,
     pub preshared_key: Option<[u8; 32]>,
@@ -51,8 +77,9 @@ impl End {
     /// Makes the device and the socket in `network`, and starts the tunnel.
     pub fn start(network: &Netns, settings: Settings) -> Result<End> {
         let (tun, udp) = network.run(|| {
-            let tun = TunDevice::create(TUN, settings.offload)?;
-            let udp = UdpSocket::bind(PORT, Some(MARK))?;
+            let tun = TunDevice::create(TUN, settings.offloads.tun)?;
+            let mut udp = UdpSocket::bind(PORT, Some(MARK))?;
+            udp.limit(settings.offloads.udp)?;
             anyhow::Ok((tun, udp))
         })?;
         // Without an address of its own making, the kernel has nobody to look for routers with: an idle device is silent.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluss_platform::clock::boottime;
-use sluss_tests::end::{End, PORT, Settings, add_address, endpoint, public};
+use sluss_tests::end::{End, Offloads, PORT, Settings, add_address, endpoint, public};
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::{Netns, Process, veth};
 use sluss_tests::{artifacts, skip, trial, trials};
@@ -107,7 +107,7 @@ impl Pair {
                 held: false,
                 addresses: vec!["10.9.0.1/24".to_owned(), "fd09::1/64".to_owned()],
                 mtu: 1420,
-                offload: true,
+                offloads: Offloads::ALL,
                 timing,
                 peer: public(THEIRS),
                 preshared_key: Some(PRESHARED),

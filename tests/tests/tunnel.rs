@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 use sluss_platform::MARK;
 use sluss_platform::clock::boottime;
-use sluss_tests::end::{End, PORT, Settings, TUN, add_address, endpoint, public};
+use sluss_tests::end::{End, Offloads, PORT, Settings, TUN, add_address, endpoint, public};
 use sluss_tests::netns::{Netns, veth};
 use sluss_tests::{trial, trials};
 use sluss_tunnel::{Command, Event, Lost};
@@ -81,7 +81,7 @@ fn settings(private: [u8; 32], peer: [u8; 32], host: u8) -> Settings {
         held: false,
         addresses: vec![format!("10.9.0.{host}/24"), format!("fd09::{host}/64")],
         mtu: 1420,
-        offload: true,
+        offloads: Offloads::ALL,
         timing: Timing::default(),
         peer: public(peer),
         preshared_key: None,
@@ -222,11 +222,11 @@ fn inner() -> Result<[IpAddr; 2]> {
 
 fn tcp_of_every_size_at_every_mtu() -> Result<()> {
     let cable = Cable::new(9_100)?;
-    for offload in [true, false] {
+    for offloads in [Offloads::ALL, Offloads::NONE] {
         for mtu in [68, 576, 1280, 1281, 1420, 1500, 4000, 9000] {
             let _ends = cable.tunnels(|end| {
                 end.mtu = mtu;
-                end.offload = offload;
+                end.offloads = offloads;
                 if mtu < 1280 {
                     end.addresses.truncate(1);
                 }
@@ -234,7 +234,7 @@ fn tcp_of_every_size_at_every_mtu() -> Result<()> {
             for to in inner()? {
                 if to.is_ipv4() || mtu >= 1280 {
                     tcp(&cable.left, &cable.right, to, &lengths(mtu, 65_535))
-                        .with_context(|| format!("to {to}, MTU {mtu}, offload {offload}"))?;
+                        .with_context(|| format!("to {to}, MTU {mtu}, {offloads:?}"))?;
                 }
             }
         }
@@ -244,11 +244,11 @@ fn tcp_of_every_size_at_every_mtu() -> Result<()> {
 
 fn udp_of_every_size_at_every_mtu() -> Result<()> {
     let cable = Cable::new(9_100)?;
-    for offload in [true, false] {
+    for offloads in [Offloads::ALL, Offloads::NONE] {
         for mtu in [68, 576, 1280, 1420, 9000] {
             let _ends = cable.tunnels(|end| {
                 end.mtu = mtu;
-                end.offload = offload;
+                end.offloads = offloads;
                 if mtu < 1280 {
                     end.addresses.truncate(1);
                 }
@@ -258,7 +258,7 @@ fn udp_of_every_size_at_every_mtu() -> Result<()> {
             for to in inner()? {
                 if to.is_ipv4() || mtu >= 1280 {
                     udp(&cable, to, &lengths(mtu, limit))
-                        .with_context(|| format!("to {to}, MTU {mtu}, offload {offload}"))?;
+                        .with_context(|| format!("to {to}, MTU {mtu}, {offloads:?}"))?;
                 }
             }
         }
@@ -269,10 +269,10 @@ fn udp_of_every_size_at_every_mtu() -> Result<()> {
 /// One million, counted by what arrives: each once, in order, with its content.
 fn a_million_packets() -> Result<()> {
     let cable = Cable::new(1500)?;
-    for offload in [true, false] {
-        let (left, right) = cable.tunnels(|end| end.offload = offload)?;
+    for offloads in [Offloads::ALL, Offloads::NONE] {
+        let (left, right) = cable.tunnels(|end| end.offloads = offloads)?;
         for to in inner()? {
-            packets(&cable, to, 250_000).with_context(|| format!("to {to}, offload {offload}"))?;
+            packets(&cable, to, 250_000).with_context(|| format!("to {to}, {offloads:?}"))?;
         }
         for end in [&left, &right] {
             ensure!(
@@ -359,8 +359,8 @@ fn bulk_both_ways() -> Result<()> {
                 network.sh(&format!("ethtool -K eth0 {card}"))?;
             }
         }
-        for offload in [true, false] {
-            let (left, right) = cable.tunnels(|end| end.offload = offload)?;
+        for offloads in [Offloads::ALL, Offloads::NONE] {
+            let (left, right) = cable.tunnels(|end| end.offloads = offloads)?;
             for (here, there) in [("10.9.0.1", "10.9.0.2"), ("fd09::1", "fd09::2")] {
                 let started = boottime();
                 std::thread::scope(|scope| -> Result<()> {
@@ -368,11 +368,9 @@ fn bulk_both_ways() -> Result<()> {
                     tcp(&cable.left, &cable.right, there.parse()?, &bulk)?;
                     back.join().expect("no panic")
                 })
-                .with_context(|| format!("to {there}, offload {offload}, card {card:?}"))?;
+                .with_context(|| format!("to {there}, {offloads:?}, card {card:?}"))?;
                 let took = boottime() - started;
-                println!(
-                    "measured 2 x 26 MB to {there}, offload {offload}, card {card:?}: {took:?}"
-                );
+                println!("measured 2 x 26 MB to {there}, {offloads:?}, card {card:?}: {took:?}");
             }
             for end in [&left, &right] {
                 let lost = end.tunnel.stats().lost;

@@ -21,5 +21,5 @@ pub mod worker;
 
 pub use host::Host;
 pub use tun::TunDevice;
-pub use udp::UdpSocket;
+pub use udp::{UdpOffload, UdpSocket};
 pub use wait::tunnel_io;

@@ -6,7 +6,7 @@ use sluss_ipc::Traffic;
 use sluss_platform::{MARK, TunConfig, TunDevice, UdpSocket, clock, files, tunnel_io};
 use sluss_policy::{DeviceBinding, Policy};
 use sluss_supervisor::{self as sup, LossReason, Op};
-use sluss_tunnel::{Command, Key, Tunnel};
+use sluss_tunnel::{Command, Key, Offload, Tunnel};
 use sluss_wg::{
     Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time, Timing,
 };
@@ -60,7 +60,7 @@ impl Running {
         )?;
         let peer = parts.0.peer(&gateway).ok_or(LossReason::Internal)?;
 
-        let device = TunDevice::create(TunConfig::NAME, true).map_err(|error| {
+        let device = TunDevice::create(TunConfig::NAME, Offload::TcpAndUdp).map_err(|error| {
             error!(%error, "the TUN device cannot be made");
             LossReason::Device
         })?;

@@ -13,6 +13,7 @@ use sluss_tests::capture::Capture;
 use sluss_tests::netns::Netns;
 use sluss_tests::servers;
 use sluss_tests::world::BEACON;
+use sluss_tunnel::Offload;
 use slussd::probe;
 use socket2::Type;
 
@@ -79,7 +80,7 @@ pub(crate) fn a_lost_packet_is_no_lost_probe() -> Result<()> {
 pub(crate) fn probes_never_use_the_tunnel() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let street = Street::new(&laptop.netns, "eth0", 2)?;
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     laptop.apply(&config(HostMode::Tunnelled))?;
     let to_beacon = |packet: &sluss_tests::capture::Packet| packet.destination == BEACON.ip();
     let in_tunnel = Capture::start(&laptop.netns, move |packet| {

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use sluss_platform::{Host, TunConfig, TunDevice};
 use sluss_supervisor::HostMode;
 use sluss_tests::netns::Netns;
+use sluss_tunnel::Offload;
 
 use crate::street::{Laptop, Street, attack, config, runtime};
 
@@ -16,7 +17,7 @@ const DAEMON: &str = "SLUSS_TEST_DAEMON";
 pub(crate) fn applying_twice_changes_nothing() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let _street = Street::new(&laptop.netns, "eth0", 2)?;
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     let link = laptop.link("eth0")?;
     for mode in [
         HostMode::Closed,
@@ -127,7 +128,7 @@ fn killed_while_tunnelled() -> Result<()> {
 pub(crate) fn play_the_daemon_if_asked() -> Option<ExitCode> {
     std::env::var(DAEMON).ok()?;
     let play = || -> Result<()> {
-        let _tun = TunDevice::create(TunConfig::NAME, false)?;
+        let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
         runtime()?.block_on(async { Host::open()?.apply(&config(HostMode::Tunnelled)).await })?;
         println!("applied");
         loop {

@@ -11,6 +11,7 @@ use sluss_supervisor::HostMode;
 use sluss_tests::capture::Capture;
 use sluss_tests::moment::median;
 use sluss_tests::netns::{self, Netns};
+use sluss_tunnel::Offload;
 use socket2::{SockAddr, Socket, Type};
 
 use crate::street::{Laptop, Street, TARGETS, TUNNEL, attack, config, is_internal, socket, soon};
@@ -103,7 +104,7 @@ pub(crate) fn pushed_routes_and_leases_do_not_win() -> Result<()> {
     ];
     let judge = street.judge()?;
     for mode in [HostMode::Closed, HostMode::Tunnelled] {
-        let _tun = TunDevice::create(TunConfig::NAME, false)?;
+        let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
         let entered = Capture::start(&laptop.netns, |packet| {
             packet.outgoing
                 && &*packet.interface == TunConfig::NAME
@@ -143,7 +144,7 @@ pub(crate) fn changing_the_walls_leaves_no_gap() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let street = Street::new(&laptop.netns, "eth0", 2)?;
     let _office = Street::new(&laptop.netns, "wlan0", 3)?;
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     let judge = street.judge()?;
     let mut wider = config(HostMode::Closed);
     wider.internal.push("10.21.0.0/16".parse()?);
@@ -202,7 +203,7 @@ pub(crate) fn changing_the_walls_leaves_no_gap() -> Result<()> {
 pub(crate) fn the_tunnel_address_cannot_be_inferred_from_the_link() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let street = Street::new(&laptop.netns, "eth0", 2)?;
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     laptop.netns.ip("addr add 10.99.0.2/32 dev lo")?;
     laptop.netns.ip("addr add fd99::2/128 dev lo")?;
     let answers = Capture::start(&street.netns, |packet| {
@@ -296,7 +297,7 @@ pub(crate) fn ipv6_turned_off_is_no_obstacle() -> Result<()> {
             .netns
             .sysctl(&format!("ipv6.conf.{scope}.disable_ipv6"), "1")?;
     }
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     let judge = street.judge()?;
     for mode in [
         HostMode::Closed,
@@ -320,7 +321,7 @@ pub(crate) fn ipv6_turned_off_is_no_obstacle() -> Result<()> {
 pub(crate) fn a_change_of_mode_takes_no_time_that_a_user_feels() -> Result<()> {
     let mut laptop = Laptop::new()?;
     let _street = Street::new(&laptop.netns, "eth0", 2)?;
-    let _tun = TunDevice::create(TunConfig::NAME, false)?;
+    let _tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     let link = laptop.link("eth0")?;
     laptop.apply(&config(HostMode::Closed))?;
     let way = [

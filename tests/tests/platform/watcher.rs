@@ -9,6 +9,7 @@ use sluss_platform::links::Watcher;
 use sluss_platform::{TunConfig, TunDevice};
 use sluss_supervisor::{HostMode, Link};
 use sluss_tests::netns::{self, Netns};
+use sluss_tunnel::Offload;
 
 use crate::street::{Laptop, Street, config, runtime, soon};
 
@@ -137,7 +138,7 @@ pub(crate) fn watcher_ignores_neighbours_and_our_own_changes() -> Result<()> {
     );
 
     // Everything that we do ourselves, and then one thing that matters: only that is told.
-    let tun = TunDevice::create(TunConfig::NAME, false)?;
+    let tun = TunDevice::create(TunConfig::NAME, Offload::None)?;
     for mode in [
         HostMode::Closed,
         HostMode::Tunnelled,
@@ -189,7 +190,7 @@ pub(crate) fn watcher_knows_what_is_no_link() -> Result<()> {
     laptop.ip("tuntap add othervpn mode tun")?;
     laptop.ip("addr add 10.8.0.2/24 dev othervpn")?;
     laptop.ip("link set othervpn up")?;
-    let _own = TunDevice::create(TunConfig::NAME, false)?;
+    let _own = TunDevice::create(TunConfig::NAME, Offload::None)?;
 
     let watched = Watched::start()?;
     let links = watched.told.recv_timeout(Duration::from_secs(5))?;

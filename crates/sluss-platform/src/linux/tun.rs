@@ -15,16 +15,15 @@ pub struct TunDevice {
 }
 
 impl TunDevice {
-    /// Makes a device of this name. Needs CAP_NET_ADMIN and /dev/net/tun.
-    ///
-    /// With `offload`, frames carry a virtio header and may be super-packets, as far as the kernel goes (UDP: Linux 6.2).
+    /// Makes a device of this name, with as much of `wanted` as the kernel has (UDP: Linux 6.2). Needs CAP_NET_ADMIN and
+    /// /dev/net/tun.
     ///
     /// # Errors
     /// [`Error::System`] if the name is taken, or if rights or the kernel's TUN driver are missing.
-    pub fn create(name: &str, offload: bool) -> Result<TunDevice> {
+    pub fn create(name: &str, wanted: Offload) -> Result<TunDevice> {
         let device = DeviceBuilder::new()
             .name(name)
-            .offload(offload)
+            .offload(wanted != Offload::None)
             .inherit_enable_state()
             .build_sync()
             .map_err(Error::system("make the TUN device"))?;
@@ -34,6 +33,11 @@ impl TunDevice {
         let offload = match (device.tcp_gso(), device.udp_gso()) {
             (false, _) => Offload::None,
             (true, false) => Offload::Tcp,
+            (true, true) if wanted == Offload::Tcp => {
+                features::tcp_alone(device.as_fd())
+                    .map_err(Error::system("leave the TUN device's UDP whole"))?;
+                Offload::Tcp
+            }
             (true, true) => Offload::TcpAndUdp,
         };
         Ok(TunDevice { device, offload })
@@ -59,5 +63,23 @@ impl Tun for TunDevice {
 impl AsFd for TunDevice {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.device.as_fd()
+    }
+}
+
+/// What tun-rs cannot be told: which of the kernel's offloads to leave.
+mod features {
+    #![allow(unsafe_code)]
+
+    use std::os::fd::{AsRawFd, BorrowedFd};
+
+    use nix::libc::{TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6};
+
+    nix::ioctl_write_int!(tunsetoffload, b'T', 208);
+
+    /// From now on the kernel cuts UDP itself.
+    pub(super) fn tcp_alone(device: BorrowedFd<'_>) -> nix::Result<()> {
+        let features = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
+        // SAFETY: the descriptor is open for as long as it is borrowed, and the argument is a number, not an address.
+        unsafe { tunsetoffload(device.as_raw_fd(), features.into()) }.map(drop)
     }
 }

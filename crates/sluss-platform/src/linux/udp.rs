@@ -28,6 +28,15 @@ pub struct UdpSocket {
     segments: AtomicBool,
 }
 
+/// What a kernel may do for a UDP socket. [`UdpSocket::bind`] takes all that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpOffload {
+    /// Cut what is sent in one piece into datagrams (UDP_SEGMENT).
+    pub send: bool,
+    /// Join datagrams that have come (UDP_GRO).
+    pub receive: bool,
+}
+
 impl UdpSocket {
     /// Binds `port`, or any if it is 0, and marks what will be sent. A mark needs CAP_NET_ADMIN.
     ///
@@ -53,6 +62,25 @@ impl UdpSocket {
             state,
             dual_stack,
         })
+    }
+
+    /// Does without some of what the kernel has, from now on.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the kernel will not change the socket.
+    pub fn limit(&mut self, offload: UdpOffload) -> Result<()> {
+        if !offload.receive {
+            // A kernel that has no such option does not join datagrams.
+            match setsockopt(&self.socket, sockopt::UdpGroSegment, &false) {
+                Ok(()) | Err(Errno::ENOPROTOOPT) => {}
+                Err(error) => return Err(Error::system("take datagrams one by one")(error)),
+            }
+        }
+        if !offload.send {
+            self.can_segment = false;
+            self.segments.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The port that it is bound to.
