@@ -42,6 +42,24 @@ impl TunDevice {
         };
         Ok(TunDevice { device, offload })
     }
+
+    /// The largest packet, in bytes, which anybody with the right may change at any time.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the device is gone.
+    pub fn mtu(&self) -> Result<u16> {
+        self.device
+            .mtu()
+            .map_err(Error::system("ask for the TUN device's MTU"))
+    }
+
+    /// # Errors
+    /// [`Error::System`] if the device is gone, or the right to change it is missing.
+    pub fn set_mtu(&self, mtu: u16) -> Result<()> {
+        self.device
+            .set_mtu(mtu)
+            .map_err(Error::system("set the TUN device's MTU"))
+    }
 }
 
 impl Tun for TunDevice {

@@ -45,9 +45,7 @@ impl UdpSocket {
     pub fn bind(port: u16, mark: Option<u32>) -> Result<UdpSocket> {
         let (socket, dual_stack) = open(port).map_err(Error::system("open the tunnel's socket"))?;
         if let Some(mark) = mark {
-            socket
-                .set_mark(mark)
-                .map_err(Error::system("mark the tunnel's socket"))?;
+            set_mark(&socket, mark)?;
         }
         enlarge_queues(&socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))
@@ -81,6 +79,14 @@ impl UdpSocket {
             self.segments.store(false, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Marks what will be sent from now on; 0 is no mark. Needs CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the right is missing.
+    pub fn set_mark(&self, mark: u32) -> Result<()> {
+        set_mark(&self.socket, mark)
     }
 
     /// The port that it is bound to.
@@ -161,6 +167,12 @@ fn open(port: u16) -> io::Result<(Socket, bool)> {
         }
         socket => Ok((socket?, true)),
     }
+}
+
+fn set_mark(socket: &Socket, mark: u32) -> Result<()> {
+    socket
+        .set_mark(mark)
+        .map_err(Error::system("mark the tunnel's socket"))
 }
 
 fn bind(socket: Socket, address: SocketAddr) -> io::Result<Socket> {

@@ -17,12 +17,12 @@ use super::tun::TunDevice;
 use super::udp::UdpSocket;
 use crate::{Error, Result};
 
-/// All that a tunnel needs of Linux, from its device and its socket.
+/// All that a tunnel needs of Linux, from its device and its socket, which may outlive it.
 ///
 /// # Errors
 /// [`Error::System`] if there are no file descriptors left.
-pub fn tunnel_io(tun: TunDevice, udp: UdpSocket) -> Result<Io> {
-    let (tun, udp) = (Arc::new(tun), Arc::new(udp));
+pub fn tunnel_io(tun: impl Into<Arc<TunDevice>>, udp: impl Into<Arc<UdpSocket>>) -> Result<Io> {
+    let (tun, udp) = (tun.into(), udp.into());
     Ok(Io {
         outbound: Box::new(Poll::new(&tun, &udp)?),
         inbound: Box::new(Poll::new(&tun, &udp)?),
