@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            outbound thread                                   inbound thread
-//!  TUN ──► frame ─► Segments ─► Lane::seal ─► Run ──► UDP ──► Inbound::open ─► Coalescer ──► TUN
+//!  TUN ──► frame ─► Segments ─► Run ─► Lane::seal ──► UDP ──► Inbound::open ─► Coalescer ──► TUN
 //!                                  ▲                   │             │
 //!                                  └──── updates ◄── Device ◄── notices, commands, handshake messages
 //! ```

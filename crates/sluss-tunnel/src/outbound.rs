@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use sluss_wg::{HEADER, NotSealed, Notice, Outbound, OutboundUpdate, Time, wipe_stack};
+use sluss_wg::{Notice, Outbound, OutboundUpdate, Time, wipe_stack};
 
 use crate::frame::{Header, MAX_FRAME, Malformed};
 use crate::inbound::Order;
@@ -25,6 +25,8 @@ pub(crate) struct OutboundThread {
     pub(crate) tun: Arc<dyn Tun>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) sender: Sender,
+    /// Not sealed yet.
+    pub(crate) run: Run,
     /// To the inbound thread, where control lives.
     pub(crate) orders: Arc<Mailbox<Order>>,
 }
@@ -44,10 +46,11 @@ impl OutboundThread {
         while !self.sender.mailbox.is_closed() {
             let now = Time::since_boot(self.clock.boottime());
             if self.sender.mailbox.take(&mut updates) {
-                // What is sealed already must not outlive the key.
-                self.sender.run.restart(0);
+                // A key is gone. What the user sent while it was there does not wait for the next.
+                self.run.clear();
             }
             if !updates.is_empty() {
+                self.flush(now, &mut notices)?;
                 for update in updates.drain(..) {
                     self.apply(update, now, &mut notices)?;
                 }
@@ -55,11 +58,13 @@ impl OutboundThread {
                 wipe_stack();
             }
             let is_empty = self.read(&mut frame, now, &mut notices)?;
+            if is_empty {
+                self.flush(now, &mut notices)?;
+            }
             for notice in notices.drain(..) {
                 self.orders.post(Order::Notice(notice));
             }
             if is_empty {
-                self.sender.flush()?;
                 self.sender.sleep()?;
             }
         }
@@ -86,7 +91,7 @@ impl OutboundThread {
         Ok(false)
     }
 
-    /// Cuts one frame into packets, and seals each behind the run.
+    /// Cuts one frame into packets, which join the run.
     fn forward(
         &mut self,
         frame: &mut [u8],
@@ -104,30 +109,38 @@ impl OutboundThread {
         let (Some(peer), Ok(mut segments)) = (peer, Segments::new(header, packet)) else {
             return self.sender.refuse();
         };
-        let Some(mut lane) = self.outbound.lane(peer, now, notices) else {
-            while let Some(length) = segments.next_len() {
-                let packet = &mut self.sender.run.room()[..length];
-                segments.write_next(packet);
-                self.outbound.stage(peer, packet);
+        while let Some(packet) = segments.next_len() {
+            let datagram = self.outbound.datagram_len(packet);
+            if !self.run.accepts(peer, datagram) {
+                self.flush(now, notices)?;
             }
-            return Ok(());
-        };
-        let to = lane.to();
-        while let Some(length) = segments.next_len() {
-            let room = self.sender.run.room();
-            segments.write_next(&mut room[HEADER..HEADER + length]);
-            match lane.seal(room, length) {
-                Ok(sealed) => self.sender.add(to, sealed)?,
-                Err(NotSealed::Staged(_)) => {}
-                Err(NotSealed::NotIp | NotSealed::NoRoute | NotSealed::NoRoom) => {
-                    self.sender.counters.unroutable.add(1);
-                }
-            }
+            segments.write_next(self.run.add(peer, packet, datagram));
         }
         Ok(())
     }
 
-    /// Carries out what control decided; packets that waited for it join the run.
+    /// Seals and sends the run; or keeps its packets until there is a session.
+    fn flush(&mut self, now: Time, notices: &mut Vec<Notice>) -> Result<(), Error> {
+        let Some(peer) = self.run.peer() else {
+            return Ok(());
+        };
+        let stride = self.run.stride();
+        let (bytes, packets) = self.run.parts();
+        let outcome = match self.outbound.lane(peer, now, notices) {
+            Some(mut lane) => match lane.seal(bytes, packets) {
+                Ok(ready) => self.sender.send(lane.to(), &bytes[..ready], stride),
+                Err(_) => self.sender.refuse(),
+            },
+            None => {
+                self.outbound.stage(peer, bytes, packets);
+                Ok(())
+            }
+        };
+        self.run.clear();
+        outcome
+    }
+
+    /// Carries out what control decided, and sends the packets that waited for it.
     fn apply(
         &mut self,
         update: OutboundUpdate,
@@ -139,8 +152,7 @@ impl OutboundThread {
         self.outbound
             .apply(update, now, notices, &mut |to, datagram| {
                 if outcome.is_ok() {
-                    sender.run.room()[..datagram.len()].copy_from_slice(datagram);
-                    outcome = sender.add(to, datagram.len());
+                    outcome = sender.send(to, datagram, datagram.len());
                 }
             });
         outcome
@@ -155,44 +167,24 @@ impl Drop for OutboundThread {
     }
 }
 
-/// The way out: the run under way, and the socket that it leaves by.
+/// The way out: the socket, and a place to wait for it.
 pub(crate) struct Sender {
     pub(crate) udp: Arc<dyn Udp>,
     pub(crate) waiter: Box<dyn Waiter>,
     pub(crate) mailbox: Arc<Mailbox<OutboundUpdate>>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) run: Run,
 }
 
 impl Sender {
-    /// Adds the datagram that lies behind the run, and sends the run first if they do not go together.
-    fn add(&mut self, to: SocketAddr, length: usize) -> Result<(), Error> {
-        if !self.run.accepts(to, length) {
-            self.send()?;
-            self.run.restart(length);
-        }
-        self.run.add(to, length);
-        Ok(())
-    }
-
     /// Counts a packet that goes nowhere.
     fn refuse(&self) -> Result<(), Error> {
         self.counters.unroutable.add(1);
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        if !self.run.is_empty() {
-            self.send()?;
-            self.run.restart(0);
-        }
-        Ok(())
-    }
-
-    /// Sends the run. Waits for a full socket: it is emptied at the pace of the network, and TUN's queue waits with us.
-    /// But a key that must be wiped does not wait: then the rest is lost.
-    fn send(&mut self) -> Result<(), Error> {
-        let (to, mut datagrams, stride) = self.run.parts();
+    /// Sends a run of datagrams. Waits for a full socket: it is emptied at the pace of the network, and TUN's queue waits
+    /// with us. But a key that must be wiped does not wait: then the rest is lost.
+    fn send(&mut self, to: SocketAddr, mut datagrams: &[u8], stride: usize) -> Result<(), Error> {
         while !datagrams.is_empty() && self.mailbox.is_patient() {
             match self.udp.send(to, datagrams, stride) {
                 Ok(sent) => datagrams = &datagrams[sent..],

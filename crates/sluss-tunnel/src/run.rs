@@ -1,8 +1,6 @@
-//! A run of sealed datagrams, end to end, that leave in one system call.
+//! A run of packets to one peer, laid out where they are sealed, whose datagrams leave in one system call.
 
-use std::net::SocketAddr;
-
-use sluss_wg::{HEADER, TAIL};
+use sluss_wg::{HEADER, PeerId, TAIL};
 
 use crate::frame::MAX_PACKET;
 
@@ -12,16 +10,13 @@ const MAX_BYTES: usize = 65_507;
 /// The most datagrams that Linux takes in one send (UDP_MAX_SEGMENTS).
 const MAX_SEGMENTS: usize = 64;
 
-/// Datagrams to one address, all `stride` long, the last perhaps shorter, as UDP segmentation wants them.
-///
-/// A datagram is sealed behind the run first, and then either belongs to it or starts the next: so nobody needs to know
-/// beforehand how long it will be.
+/// Packets that will be datagrams to one peer, all `stride` long, the last perhaps shorter, as UDP segmentation wants them.
 pub(crate) struct Run {
     bytes: Box<[u8]>,
-    to: SocketAddr,
+    peer: Option<PeerId>,
+    packets: Vec<usize>,
     stride: usize,
     length: usize,
-    count: usize,
     /// A shorter datagram ended it.
     closed: bool,
 }
@@ -29,55 +24,59 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new() -> Run {
         Run {
-            bytes: vec![0; MAX_BYTES + HEADER + MAX_PACKET + TAIL].into_boxed_slice(),
-            to: SocketAddr::from(([0; 4], 0)),
+            // One packet may be all of it, and more than a datagram can carry: then the network says so.
+            bytes: vec![0; MAX_BYTES.max(HEADER + MAX_PACKET + TAIL)].into_boxed_slice(),
+            peer: None,
+            packets: Vec::with_capacity(MAX_SEGMENTS),
             stride: 0,
             length: 0,
-            count: 0,
             closed: false,
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Room behind the run, enough to seal any packet in.
-    pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.length..]
-    }
-
-    /// Whether a datagram of `length` to this address may join.
-    pub(crate) fn accepts(&self, to: SocketAddr, length: usize) -> bool {
-        self.count == 0
+    /// Whether a packet whose datagram has `length` bytes may join.
+    pub(crate) fn accepts(&self, peer: PeerId, length: usize) -> bool {
+        self.packets.is_empty()
             || (!self.closed
-                && to == self.to
+                && self.peer == Some(peer)
                 && length <= self.stride
-                && self.count < MAX_SEGMENTS
+                && self.packets.len() < MAX_SEGMENTS
                 && self.length + length <= MAX_BYTES)
     }
 
-    /// Adds the datagram of `length` that lies in the room. The run must accept it.
-    pub(crate) fn add(&mut self, to: SocketAddr, length: usize) {
-        if self.count == 0 {
-            self.to = to;
+    /// Adds a packet of `packet` bytes whose datagram has `length` bytes, and returns the room for it, to be filled. The run
+    /// must accept it.
+    pub(crate) fn add(&mut self, peer: PeerId, packet: usize, length: usize) -> &mut [u8] {
+        if self.packets.is_empty() {
+            self.peer = Some(peer);
             self.stride = length;
         }
+        let start = self.length + HEADER;
         self.closed = length < self.stride;
         self.length += length;
-        self.count += 1;
+        self.packets.push(packet);
+        &mut self.bytes[start..start + packet]
     }
 
-    /// The run as [`crate::Udp::send`] takes it: where to, the bytes, the stride.
-    pub(crate) fn parts(&self) -> (SocketAddr, &[u8], usize) {
-        (self.to, &self.bytes[..self.length], self.stride)
+    /// Whose packets they are; `None` if there are none.
+    pub(crate) fn peer(&self) -> Option<PeerId> {
+        self.peer
     }
 
-    /// Forgets the run; a datagram of `kept` bytes that lies behind it moves to the front of the room.
-    pub(crate) fn restart(&mut self, kept: usize) {
-        self.bytes.copy_within(self.length..self.length + kept, 0);
+    /// As [`sluss_wg::Lane::seal`] takes it: bytes, and lengths of the packets.
+    pub(crate) fn parts(&mut self) -> (&mut [u8], &[usize]) {
+        (&mut self.bytes[..self.length], &self.packets)
+    }
+
+    /// Length of each datagram but the last.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.peer = None;
+        self.packets.clear();
         self.length = 0;
-        self.count = 0;
         self.closed = false;
     }
 }

@@ -109,8 +109,8 @@ pub fn start(
             waiter: io.outbound,
             mailbox: updates.clone(),
             counters: counters.clone(),
-            run: Run::new(),
         },
+        run: Run::new(),
         orders: orders.clone(),
     };
     let inbound = InboundThread {

@@ -84,6 +84,12 @@ impl Outbound {
         self.routes.lookup(destination)
     }
 
+    /// Length of the datagram that carries a packet of `len` bytes. Packets of the same length give datagrams of the same
+    /// length, as UDP segmentation needs.
+    pub fn datagram_len(&self, len: usize) -> usize {
+        datagram_len(len, self.mtu)
+    }
+
     /// The way to `peer`, if there is a session that may send. Decides everything that is the same for a whole batch:
     /// age of the session, rekey notice, timers. Whoever asks for a lane is about to send data.
     ///
@@ -112,7 +118,6 @@ impl Outbound {
             ..
         } = road;
         Some(Lane {
-            peer,
             to,
             now,
             sending: sending.as_mut()?,
@@ -123,10 +128,11 @@ impl Outbound {
         })
     }
 
-    /// Keeps a copy of an IP packet until there is a session; of more than 128 the oldest is dropped.
-    pub fn stage(&mut self, peer: PeerId, packet: &[u8]) {
+    /// Keeps copies of a batch of packets, laid out as for [`Lane::seal`], until there is a session; of more than 128 the
+    /// oldest are dropped.
+    pub fn stage(&mut self, peer: PeerId, bytes: &[u8], packets: &[usize]) {
         if let Some(road) = self.peers.get_mut(&peer) {
-            stage(&mut road.staged, packet);
+            stage(&mut road.staged, bytes, packets, self.mtu);
         }
     }
 
@@ -149,13 +155,16 @@ impl Outbound {
         let destination = packet::destination(packet).ok_or(NotSealed::NotIp)?;
         let peer = self.route(destination).ok_or(NotSealed::NoRoute)?;
         match self.lane(peer, now, notices) {
-            Some(mut lane) => Ok(Sealed {
-                peer,
-                to: lane.to(),
-                len: lane.seal(buffer, len)?,
-            }),
+            Some(mut lane) => match lane.seal(buffer, &[len])? {
+                0 => Err(NotSealed::Staged(peer)),
+                len => Ok(Sealed {
+                    peer,
+                    to: lane.to(),
+                    len,
+                }),
+            },
             None => {
-                self.stage(peer, packet);
+                self.stage(peer, buffer, &[len]);
                 Err(NotSealed::Staged(peer))
             }
         }
@@ -250,8 +259,10 @@ impl Outbound {
             buffer.resize(HEADER, 0);
             buffer.extend_from_slice(&packet);
             buffer.resize(HEADER + packet.len() + crate::TAIL, 0);
-            if let Ok(len) = lane.seal(&mut buffer, packet.len()) {
-                send(lane.to(), &buffer[..len]);
+            match lane.seal(&mut buffer, &[packet.len()]) {
+                // Its counters ran out: the packet waits again, for the next session.
+                Ok(0) | Err(_) => {}
+                Ok(len) => send(lane.to(), &buffer[..len]),
             }
         }
         true
@@ -271,12 +282,10 @@ impl Outbound {
         let (Some(to), true) = (road.to, road.is_open(now, &self.timing)) else {
             return road.ask(Notice::SessionWanted(peer), now, &self.timing, notices);
         };
-        let mut datagram = [0; HEADER + TAG];
-        if road
-            .sending
-            .as_mut()
-            .is_some_and(|sending| sending.seal(&mut datagram, &self.timing))
-        {
+        // An open road has a session with a counter left.
+        if let Some(sending) = &mut road.sending {
+            let mut datagram = [0; HEADER + TAG];
+            sending.seal(1, [&mut datagram[..]].into_iter());
             road.activity.sent(datagram.len(), now);
             send(to, &datagram);
         }
@@ -311,16 +320,26 @@ impl Road {
     }
 }
 
-fn stage(staged: &mut VecDeque<Vec<u8>>, packet: &[u8]) {
-    if staged.len() >= STAGED {
-        staged.pop_front();
+fn stage(staged: &mut VecDeque<Vec<u8>>, bytes: &[u8], packets: &[usize], mtu: usize) {
+    let mut start = 0;
+    for &len in packets {
+        if staged.len() >= STAGED {
+            staged.pop_front();
+        }
+        staged.push_back(bytes[start + HEADER..start + HEADER + len].to_vec());
+        start += datagram_len(len, mtu);
     }
-    staged.push_back(packet.to_vec());
+}
+
+/// The padded packet, between header and tag.
+fn datagram_len(len: usize, mtu: usize) -> usize {
+    // P' := P || 0..., up to a multiple of 16, but not beyond the MTU (whitepaper 5.4.6)
+    let padded = len.next_multiple_of(16).min(mtu.max(len));
+    HEADER + padded + TAG
 }
 
 /// One peer's way out for the length of a batch: its endpoint, and its session with room for more counters.
 pub struct Lane<'a> {
-    peer: PeerId,
     to: SocketAddr,
     now: Time,
     mtu: usize,
@@ -336,23 +355,34 @@ impl Lane<'_> {
         self.to
     }
 
-    /// Seals the packet in `buffer[HEADER..HEADER + len]` in place; the datagram is then `buffer[..returned]`.
-    /// Packets of the same length give datagrams of the same length, as UDP segmentation needs.
+    /// Seals a batch of packets in place. Their datagrams lie end to end in `bytes`, the first at 0, each as long as
+    /// [`Outbound::datagram_len`] says for the length in `packets`; each packet lies [`HEADER`] bytes into its datagram.
+    ///
+    /// Returns how many bytes of datagrams are ready, from the front. It is less than all if the session ran out of
+    /// counters: the other packets are kept, as by [`Outbound::stage`].
     ///
     /// # Errors
-    /// [`NotSealed::NoRoom`] if padding and tag do not fit, [`NotSealed::Staged`] if the session ran out of counters
-    /// (the packet was kept).
-    pub fn seal(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, NotSealed> {
-        // P' := P || 0..., up to a multiple of 16, but not beyond the MTU (whitepaper 5.4.6)
-        let padded = len.next_multiple_of(16).min(self.mtu.max(len));
-        let end = HEADER + padded + TAG;
-        let datagram = buffer.get_mut(..end).ok_or(NotSealed::NoRoom)?;
-        datagram[HEADER + len..].fill(0);
-        if !self.sending.seal(datagram, self.timing) {
-            stage(self.staged, &datagram[HEADER..HEADER + len]);
-            return Err(NotSealed::Staged(self.peer));
-        }
-        self.activity.sent(end, self.now);
-        Ok(end)
+    /// [`NotSealed::NoRoom`] if `bytes` is shorter than the datagrams; then nothing was done.
+    pub fn seal(&mut self, bytes: &mut [u8], packets: &[usize]) -> Result<usize, NotSealed> {
+        let mtu = self.mtu;
+        let datagram_len = |&len: &usize| datagram_len(len, mtu);
+        let (first, kept) = packets.split_at(self.sending.room(packets.len(), self.timing));
+        let ready = first.iter().map(datagram_len).sum();
+        let whole = ready + kept.iter().map(datagram_len).sum::<usize>();
+        let bytes = bytes.get_mut(..whole).ok_or(NotSealed::NoRoom)?;
+        let (mut room, rest) = bytes.split_at_mut(ready);
+
+        let datagrams = first.iter().map(|&len| {
+            let datagram = room
+                .split_off_mut(..datagram_len(&len))
+                .expect("the room is as long as all of them");
+            datagram[HEADER + len..].fill(0);
+            datagram
+        });
+        self.sending.seal(first.len(), datagrams);
+        self.activity.sent(ready, self.now);
+
+        stage(self.staged, rest, kept, mtu);
+        Ok(ready)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, PeerConfig, TAG, TAIL};
+use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, PeerConfig, TAG};
 
 use crate::rig::{Node, SECOND, Setup, World, address, key, packet, tunnel_ip};
 
@@ -39,28 +39,42 @@ fn a_batch_is_sealed_over_one_lane() {
     let mut world = World::ordinary().connected();
     let (now, peer, mut notices) = (world.now, world.alice.peer(), Vec::new());
     assert_eq!(world.alice.outbound.route(world.bob.ip.into()), Some(peer));
-    let mut sealed = Vec::new();
+    // Lengths on both sides of a multiple of 16, the shortest packet, and more than the MTU.
+    let packets: Vec<_> = (0..64)
+        .chain([1500, 9000])
+        .map(|length| packet(tunnel_ip(1), tunnel_ip(2), &vec![length as u8; length]))
+        .collect();
+    let (mut bytes, mut lengths, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for packet in &packets {
+        let start = bytes.len();
+        bytes.extend([0xff; HEADER]);
+        bytes.extend(packet);
+        bytes.resize(
+            start + world.alice.outbound.datagram_len(packet.len()),
+            0xff,
+        );
+        lengths.push(packet.len());
+        ends.push(bytes.len());
+    }
     let mut lane = world
         .alice
         .outbound
         .lane(peer, now.boot, &mut notices)
         .unwrap();
     assert_eq!(lane.to(), address(2));
-    for number in 0..64u8 {
-        let packet = packet(tunnel_ip(1), tunnel_ip(2), &[number; 1000]);
-        let mut buffer = vec![0; HEADER + packet.len() + TAIL];
-        buffer[HEADER..HEADER + packet.len()].copy_from_slice(&packet);
-        let len = lane.seal(&mut buffer, packet.len()).unwrap();
-        sealed.push(buffer[..len].to_vec());
-    }
-    assert!(
-        sealed.iter().all(|bytes| bytes.len() == sealed[0].len()),
-        "as UDP segmentation needs"
+    let short = bytes.len() - 1;
+    assert_eq!(
+        lane.seal(&mut bytes[..short], &lengths),
+        Err(NotSealed::NoRoom)
     );
-    for bytes in sealed.iter().rev() {
-        world.bob.receive(address(1), bytes, now);
+    assert_eq!(lane.seal(&mut bytes, &lengths), Ok(bytes.len()));
+    let mut start = 0;
+    for (end, packet) in ends.into_iter().zip(&packets) {
+        world.bob.receive(address(1), &bytes[start..end], now);
+        assert_eq!(world.bob.received.last(), Some(packet));
+        start = end;
     }
-    assert_eq!(world.bob.received.len(), 1 + 64);
+    assert_eq!(world.bob.received.len(), 1 + packets.len());
 }
 
 #[test]
