@@ -1,0 +1,209 @@
+//! What is sent through a tunnel, and how it is looked at when it comes out: every byte.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::socket::{setsockopt, sockopt};
+use sluss_platform::clock::boottime;
+use sluss_tests::netns::Netns;
+
+use crate::cable::{Cable, PATIENCE, udp_pair};
+
+/// Bytes that are told apart by where they are.
+pub(crate) struct Pattern(Vec<u8>);
+
+impl Pattern {
+    const PERIOD: usize = 65_521;
+
+    pub(crate) fn new() -> Pattern {
+        let mut state = 1u64;
+        let byte = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u8
+        };
+        Pattern((0..Pattern::PERIOD + 65_536).map(byte).collect())
+    }
+
+    /// The content of the `which`th message, `length` bytes long.
+    pub(crate) fn message(&self, which: u64, length: usize) -> &[u8] {
+        let at = (which as usize).wrapping_mul(7_919) % Pattern::PERIOD;
+        &self.0[at..at + length]
+    }
+}
+
+/// Lengths of 0 to `limit` bytes: all around what is special, and a spread of the rest.
+pub(crate) fn lengths(mtu: u16, limit: usize) -> Vec<usize> {
+    let mtu = usize::from(mtu);
+    let special = [
+        0,
+        16,
+        mtu / 2,
+        mtu.saturating_sub(80),
+        mtu - 52,
+        mtu - 40,
+        mtu - 28,
+        mtu,
+        2 * mtu,
+        16_384,
+        32_768,
+        limit,
+    ];
+    let mut lengths: Vec<usize> = special
+        .into_iter()
+        .flat_map(|length| length.saturating_sub(2)..=length + 2)
+        .chain((0..limit).step_by(limit / 40))
+        .filter(|&length| length <= limit)
+        .collect();
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+/// Sends messages of these lengths over one TCP connection, and looks at what arrives.
+pub(crate) fn tcp(from: &Netns, to: &Netns, address: IpAddr, lengths: &[usize]) -> Result<()> {
+    let pattern = Pattern::new();
+    let listener = to.run(|| TcpListener::bind((address, 0)))?;
+    let address = listener.local_addr()?;
+    let mut sender = from
+        .run(|| TcpStream::connect_timeout(&address, PATIENCE))
+        .context("connect through the tunnel")?;
+    sender.set_nodelay(true)?;
+    let (mut receiver, _) = listener.accept()?;
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| {
+            for (which, &length) in (0..).zip(lengths) {
+                sender.write_all(pattern.message(which, length))?;
+            }
+            sender.shutdown(std::net::Shutdown::Write)
+        });
+        let mut got = vec![0; 65_536];
+        for (which, &length) in (0..).zip(lengths) {
+            receiver
+                .read_exact(&mut got[..length])
+                .with_context(|| format!("message {which} of {length} bytes"))?;
+            ensure!(
+                got[..length] == *pattern.message(which, length),
+                "message {which} of {length} bytes differs"
+            );
+        }
+        ensure!(receiver.read(&mut got)? == 0, "more came than was sent");
+        sent.join().expect("no panic")?;
+        Ok(())
+    })
+}
+
+/// Sends one datagram of each of these lengths, and looks at what arrives, one after the other.
+pub(crate) fn udp(cable: &Cable, to: IpAddr, lengths: &[usize]) -> Result<()> {
+    let pattern = Pattern::new();
+    let (sender, receiver) = udp_pair(cable, to)?;
+    let mut got = vec![0; 65_536];
+    for (which, &length) in (0..).zip(lengths) {
+        sender.send(pattern.message(which, length))?;
+        let came = receiver
+            .recv(&mut got)
+            .with_context(|| format!("datagram {which} of {length} bytes"))?;
+        ensure!(
+            got[..came] == *pattern.message(which, length),
+            "datagram {which} of {length} bytes differs"
+        );
+    }
+    Ok(())
+}
+
+/// Sends `count` datagrams in bursts, never more than the receiver has acknowledged by a margin.
+pub(crate) fn packets(cable: &Cable, to: IpAddr, count: u64) -> Result<()> {
+    const WINDOW: u64 = 120;
+    let pattern = Pattern::new();
+    let (sender, receiver) = udp_pair(cable, to)?;
+    let started = boottime();
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| -> Result<()> {
+            let (mut next, mut acknowledged) = (0u64, 0u64);
+            let mut burst = Vec::new();
+            let mut answer = [0; 8];
+            while next < count {
+                // The kernel cuts a burst into datagrams of this length, before or behind the TUN device.
+                let length = 8 + (next as usize).wrapping_mul(2_654_435_761) % 1_350;
+                let many = (1 + next % 40).min(count - next);
+                burst.clear();
+                for which in next..next + many {
+                    burst.extend(which.to_be_bytes());
+                    burst.extend(pattern.message(which, length - 8));
+                }
+                setsockopt(&sender, sockopt::UdpGsoSegment, &i32::try_from(length)?)?;
+                sender.send(&burst)?;
+                next += many;
+                while next - acknowledged > WINDOW {
+                    sender
+                        .recv(&mut answer)
+                        .context("no acknowledgement: packets were lost")?;
+                    acknowledged = u64::from_be_bytes(answer);
+                }
+            }
+            Ok(())
+        });
+        let mut got = [0; 2_048];
+        for which in 0..count {
+            let (length, from) = receiver
+                .recv_from(&mut got)
+                .with_context(|| format!("packet {which} of {count}"))?;
+            ensure!(
+                length >= 8 && got[..8] == which.to_be_bytes(),
+                "packet {which} did not come in its turn"
+            );
+            ensure!(
+                got[8..length] == *pattern.message(which, length - 8),
+                "packet {which} differs"
+            );
+            if which % 40 == 0 {
+                receiver.send_to(&which.to_be_bytes(), from)?;
+            }
+        }
+        sent.join().expect("no panic")?;
+        println!(
+            "measured {count} packets to {to} in {:?}",
+            boottime() - started
+        );
+        Ok(())
+    })
+}
+
+/// Question and answer through the tunnel, one at a time.
+pub(crate) struct Echo {
+    pub(crate) here: UdpSocket,
+    there: UdpSocket,
+    pub(crate) count: u64,
+}
+
+impl Echo {
+    pub(crate) fn new(cable: &Cable) -> Result<Echo> {
+        let (here, there) = udp_pair(cable, "10.9.0.2".parse()?)?;
+        Ok(Echo {
+            here,
+            there,
+            count: 0,
+        })
+    }
+
+    /// One round trip, and how long it took.
+    pub(crate) fn round(&mut self) -> Result<Duration> {
+        self.count += 1;
+        let (question, started) = (self.count.to_be_bytes(), boottime());
+        let mut got = [0; 8];
+        self.here.send(&question)?;
+        let (length, from) = self
+            .there
+            .recv_from(&mut got)
+            .context("the question was lost")?;
+        ensure!(got[..length] == question, "another question");
+        self.there.send_to(&got, from)?;
+        let length = self.here.recv(&mut got).context("the answer was lost")?;
+        ensure!(got[..length] == question, "another answer");
+        Ok(boottime() - started)
+    }
+}

@@ -1,0 +1,32 @@
+//! Two tunnels of ours, back to back over a cable: real TUN devices, real kernel, every byte looked at.
+
+mod bulk;
+mod cable;
+mod content;
+mod life;
+
+use std::process::ExitCode;
+
+use sluss_tests::{trial, trials};
+
+use bulk::*;
+use life::*;
+
+fn main() -> ExitCode {
+    trials::main(&[
+        trial!(tcp_of_every_size_at_every_mtu),
+        trial!(udp_of_every_size_at_every_mtu),
+        trial!(a_million_packets),
+        trial!(bulk_both_ways),
+        trial!(datagrams_larger_than_the_path_are_fragmented),
+        trial!(what_is_sent_carries_the_mark),
+        trial!(a_host_without_ipv6_is_served),
+        trial!(a_held_key_is_asked_elsewhere_and_nothing_stalls),
+        trial!(traffic_outlives_a_lost_network),
+        trial!(a_moved_laptop_keeps_its_connections),
+        trial!(a_removed_device_is_told),
+        trial!(an_idle_tunnel_sleeps),
+        trial!(a_tunnel_stops_at_once),
+        trial!(noise_at_the_port_is_refused),
+    ])
+}
