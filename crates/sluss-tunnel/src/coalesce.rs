@@ -1,10 +1,10 @@
 //! To the TUN device: packets of one flow that follow each other become one super-packet.
 
+use std::io::IoSlice;
+
 use crate::Offload;
 use crate::checksum::Sum;
-use crate::frame::{
-    HEADER_LEN, Header, MAX_FRAME, MAX_PACKET, PartialChecksum, SegmentKind, Segmentation,
-};
+use crate::frame::{HEADER_LEN, Header, MAX_PACKET, PartialChecksum, SegmentKind, Segmentation};
 use crate::packet::{
     IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER, IPV4_ID, IPV4_LENGTH, IPV4_PROTOCOL, IPV4_SOURCE,
     IPV6_HEADER, IPV6_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE, TCP, TCP_ACKNOWLEDGMENT, TCP_CHECKSUM,
@@ -12,22 +12,32 @@ use crate::packet::{
     be16, be32, put, tcp_flags, tcp_header,
 };
 
+/// Packets in a super-packet at most, as many as receive offload joins.
+const MAX_COUNT: usize = 64;
+
+/// The longest headers that a packet which is joined can have: IPv6, and TCP with all options.
+const MAX_HEADERS: usize = IPV6_HEADER + 60;
+
 /// Gathers packets into frames for a device, in the order in which they came.
 ///
+/// Nothing is copied but headers: a frame is a list of slices of the buffers in which the packets came.
 /// One super-packet is open at a time. A packet that cannot join it closes it.
-pub(crate) struct Coalescer {
+pub(crate) struct Coalescer<'p> {
     offload: Offload,
-    /// Room for the header, then the open super-packet.
-    frame: Box<[u8]>,
-    open: Option<Open>,
+    open: Option<Open<'p>>,
 }
 
 /// The super-packet under way.
-struct Open {
+struct Open<'p> {
     flow: Flow,
+    first: &'p [u8],
+    /// Room for the frame's headers, then each packet's payload.
+    slices: [IoSlice<'p>; 1 + MAX_COUNT],
+    count: usize,
     /// Bytes of it so far, headers included.
     length: usize,
-    count: u16,
+    /// One of its packets had PSH.
+    pushes: bool,
     /// A short packet or PSH ended it: nothing may follow.
     closed: bool,
 }
@@ -43,81 +53,85 @@ struct Flow {
     size: usize,
 }
 
-impl Coalescer {
-    pub(crate) fn new(offload: Offload) -> Coalescer {
-        Coalescer {
+impl<'p> Coalescer<'p> {
+    pub(crate) fn new(offload: Offload) -> Self {
+        Self {
             offload,
-            frame: vec![0; MAX_FRAME].into_boxed_slice(),
             open: None,
         }
     }
 
-    /// Takes one packet, preceded by [`HEADER_LEN`] bytes of room. `write` gets the frames that are complete.
-    pub(crate) fn push(&mut self, room_and_packet: &mut [u8], mut write: impl FnMut(&[u8])) {
-        let Some((room, packet)) = room_and_packet.split_first_chunk_mut::<HEADER_LEN>() else {
-            return;
-        };
+    /// Takes one packet. `write` gets the frames that are complete.
+    pub(crate) fn push(&mut self, packet: &'p [u8], mut write: impl FnMut(&[IoSlice<'_>])) {
         if self.offload == Offload::None {
-            return write(packet);
+            return write(&[IoSlice::new(packet)]);
         }
         let Some(flow) = Flow::of(packet, self.offload) else {
             self.flush(&mut write);
-            *room = Header::PLAIN.encode(0);
-            return write(room_and_packet);
+            return write_plain(packet, write);
         };
-        if !self.append(&flow, packet) {
-            self.flush(&mut write);
-            self.frame[HEADER_LEN..HEADER_LEN + packet.len()].copy_from_slice(packet);
-            self.open = Some(Open {
-                closed: flow.pushes(packet),
-                flow,
-                length: packet.len(),
-                count: 1,
-            });
+        let joined = self
+            .open
+            .as_mut()
+            .is_some_and(|open| open.append(&flow, packet));
+        if !joined {
+            self.flush(write);
+            self.open = Some(Open::new(flow, packet));
         }
     }
 
     /// Gives the open super-packet away.
-    pub(crate) fn flush(&mut self, mut write: impl FnMut(&[u8])) {
-        let Some(open) = self.open.take() else {
-            return;
-        };
-        let frame = &mut self.frame[..HEADER_LEN + open.length];
-        let (room, packet) = frame.split_at_mut(HEADER_LEN);
-        room.copy_from_slice(&open.seal(packet));
-        write(frame);
-    }
-
-    /// Whether the packet could join the open super-packet, and now has.
-    fn append(&mut self, flow: &Flow, packet: &[u8]) -> bool {
-        let Some(open) = &mut self.open else {
-            return false;
-        };
-        let end = HEADER_LEN + open.length;
-        if !open.accepts(&self.frame[HEADER_LEN..end], flow, packet) {
-            return false;
+    pub(crate) fn flush(&mut self, write: impl FnMut(&[IoSlice<'_>])) {
+        if let Some(open) = self.open.take() {
+            open.write(write);
         }
-        self.frame[end..end + flow.size].copy_from_slice(&packet[flow.payload..]);
-        open.length += flow.size;
-        open.count += 1;
-        open.closed = flow.size < open.flow.size;
-        if flow.pushes(packet) {
-            open.closed = true;
-            self.frame[HEADER_LEN + flow.transport + TCP_FLAGS] |= tcp_flags::PSH;
-        }
-        true
     }
 }
 
-impl Open {
-    fn accepts(&self, head: &[u8], next: &Flow, packet: &[u8]) -> bool {
+/// A packet that stands alone.
+fn write_plain(packet: &[u8], mut write: impl FnMut(&[IoSlice<'_>])) {
+    let header = Header::PLAIN.encode(0);
+    write(&[IoSlice::new(&header), IoSlice::new(packet)]);
+}
+
+impl<'p> Open<'p> {
+    fn new(flow: Flow, first: &'p [u8]) -> Self {
+        let mut slices = [IoSlice::new(&[]); 1 + MAX_COUNT];
+        slices[1] = IoSlice::new(&first[flow.payload..]);
+        let pushes = flow.pushes(first);
+        Self {
+            flow,
+            first,
+            slices,
+            count: 1,
+            length: first.len(),
+            pushes,
+            closed: pushes,
+        }
+    }
+
+    /// Whether the packet could join, and now has.
+    fn append(&mut self, next: &Flow, packet: &'p [u8]) -> bool {
+        if !self.accepts(next, packet) {
+            return false;
+        }
+        self.count += 1;
+        self.slices[self.count] = IoSlice::new(&packet[next.payload..]);
+        self.length += next.size;
+        self.pushes = next.pushes(packet);
+        self.closed = self.pushes || next.size < self.flow.size;
+        true
+    }
+
+    fn accepts(&self, next: &Flow, packet: &[u8]) -> bool {
         !self.closed
             && self.flow.kind == next.kind
             && self.flow.payload == next.payload
             && next.size <= self.flow.size
             && self.length + next.size <= MAX_PACKET
-            && self.same_network_header(head, packet)
-            && self.same_transport_header(head, packet)
+            && self.count < MAX_COUNT
+            && self.same_network_header(self.first, packet)
+            && self.same_transport_header(self.first, packet)
     }
 
     /// All that the kernel would lose by keeping the first header only must be the same in both.
@@ -128,7 +142,7 @@ impl Open {
         }
         // An identification means something only to fragments (RFC 6864, 4.1).
         let whole_for_ever = head[IPV4_FRAGMENT] & IPV4_DONT_FRAGMENT != 0;
-        let expected = be16(head, IPV4_ID).wrapping_add(self.count);
+        let expected = be16(head, IPV4_ID).wrapping_add(self.count as u16);
         head[..IPV4_LENGTH] == packet[..IPV4_LENGTH]
             && (whole_for_ever || be16(packet, IPV4_ID) == expected)
             && head[IPV4_FRAGMENT..IPV4_CHECKSUM] == packet[IPV4_FRAGMENT..IPV4_CHECKSUM]
@@ -153,13 +167,24 @@ impl Open {
         }
     }
 
-    /// Makes the headers true for the whole, and tells how the kernel may cut it again.
-    fn seal(&self, packet: &mut [u8]) -> [u8; HEADER_LEN] {
+    fn write(self, mut write: impl FnMut(&[IoSlice<'_>])) {
         if self.count == 1 {
-            return Header::PLAIN.encode(0);
+            return write_plain(self.first, write);
         }
+        let mut headers = [0; HEADER_LEN + MAX_HEADERS];
+        let headers = &mut headers[..HEADER_LEN + self.flow.payload];
+        self.write_headers(headers);
+        let mut slices = self.slices;
+        slices[0] = IoSlice::new(headers);
+        write(&slices[..=self.count]);
+    }
+
+    /// Makes headers that are true for the whole, and tells how the kernel may cut it again.
+    fn write_headers(&self, frame: &mut [u8]) {
+        let (room, packet) = frame.split_at_mut(HEADER_LEN);
+        packet.copy_from_slice(&self.first[..self.flow.payload]);
         let transport = self.flow.transport;
-        let length = (packet.len() - transport) as u16;
+        let length = (self.length - transport) as u16;
         let (protocol, field, addresses) = match self.flow.kind {
             SegmentKind::TcpIpv4 => (TCP, TCP_CHECKSUM, IPV4_SOURCE..IPV4_HEADER),
             SegmentKind::TcpIpv6 => (TCP, TCP_CHECKSUM, IPV6_SOURCE..IPV6_HEADER),
@@ -173,8 +198,11 @@ impl Open {
                 (UDP, UDP_CHECKSUM, addresses)
             }
         };
+        if self.pushes {
+            packet[transport + TCP_FLAGS] |= tcp_flags::PSH;
+        }
         if transport == IPV4_HEADER {
-            put(packet, IPV4_LENGTH, (packet.len() as u16).to_be_bytes());
+            put(packet, IPV4_LENGTH, (self.length as u16).to_be_bytes());
             put(packet, IPV4_CHECKSUM, [0, 0]);
             let sum = Sum::default().add(&packet[..IPV4_HEADER]);
             put(packet, IPV4_CHECKSUM, sum.checksum());
@@ -182,13 +210,10 @@ impl Open {
             put(packet, IPV6_LENGTH, length.to_be_bytes());
         }
         // Every packet was checked on its way in, so the kernel need not sum again: the pseudo-header is enough.
-        let pseudo = Sum::default().add_pseudo_header(
-            &packet[addresses],
-            protocol,
-            packet.len() - transport,
-        );
+        let pseudo =
+            Sum::default().add_pseudo_header(&packet[addresses], protocol, self.length - transport);
         put(packet, transport + field, pseudo.fold());
-        Header {
+        let header = Header {
             checksum: Some(PartialChecksum {
                 start: transport as u16,
                 offset: field as u16,
@@ -197,8 +222,8 @@ impl Open {
                 kind: self.flow.kind,
                 size: self.flow.size as u16,
             }),
-        }
-        .encode(self.flow.payload as u16)
+        };
+        room.copy_from_slice(&header.encode(self.flow.payload as u16));
     }
 }
 

@@ -1,16 +1,15 @@
 //! The inbound thread: runs of datagrams from UDP become frames for TUN; handshake messages and letters go to control.
 
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use sluss_wg::{Inbound, Input, Notice, Now, Opened, PeerStatus, is_transport};
+use sluss_wg::{Dropped, Inbound, Input, Notice, Now, Opened, PeerStatus};
 
 use crate::coalesce::Coalescer;
 use crate::control::Control;
-use crate::frame::HEADER_LEN;
 use crate::mailbox::Mailbox;
 use crate::tunnel::{Command, Counters, Event};
 use crate::{Error, Received, Tun, Udp};
@@ -49,6 +48,7 @@ impl InboundThread {
     fn turns(&mut self) -> Result<(), Error> {
         let mut batch = Batch::new();
         let mut orders = Vec::new();
+        let mut opened = Vec::new();
         let mut notices = Vec::new();
         while !self.mailbox.is_closed() {
             batch.receive(&*self.control.udp);
@@ -58,10 +58,7 @@ impl InboundThread {
             for order in orders.drain(..) {
                 self.obey(order, now)?;
             }
-            for (from, datagram) in batch.datagrams() {
-                self.open(from, datagram, now, &mut notices);
-            }
-            self.delivery.flush();
+            self.deliver(&mut batch, now, &mut opened, &mut notices);
             for notice in notices.drain(..) {
                 self.control
                     .handle(Input::Notice(notice), now, &mut self.inbound);
@@ -89,25 +86,37 @@ impl InboundThread {
         Ok(())
     }
 
-    fn open(&mut self, from: SocketAddr, datagram: &mut [u8], now: Now, notices: &mut Vec<Notice>) {
-        if !is_transport(datagram) {
-            return self.control.handle(
-                Input::Datagram {
-                    from,
-                    bytes: datagram,
-                },
-                now,
-                &mut self.inbound,
-            );
+    /// Opens the batch where it lies, and writes its packets from there.
+    fn deliver(
+        &mut self,
+        batch: &mut Batch,
+        now: Now,
+        opened: &mut Vec<Result<Opened, Dropped>>,
+        notices: &mut Vec<Notice>,
+    ) {
+        let mut coalescer = Coalescer::new(self.delivery.tun.offload());
+        for (run, from, stride) in batch.runs() {
+            self.inbound
+                .open_run(from, run, stride, now.boot, notices, opened);
+            let run = &*run;
+            for (datagram, opened) in run.chunks(stride).zip(&*opened) {
+                match opened {
+                    Ok(Opened { packet, .. }) if packet.is_empty() => {}
+                    Ok(Opened { packet, .. }) => {
+                        let packet = &run[packet.clone()];
+                        coalescer.push(packet, |frame| self.delivery.write(frame));
+                    }
+                    Err(Dropped::NotTransport) => {
+                        let bytes = datagram;
+                        let input = Input::Datagram { from, bytes };
+                        self.control.handle(input, now, &mut self.inbound);
+                    }
+                    Err(_) => self.control.counters.refused.add(1),
+                }
+            }
+            opened.clear();
         }
-        match self.inbound.open(from, datagram, now.boot, notices) {
-            Ok(Opened { packet, .. }) if packet.is_empty() => {}
-            // WireGuard's header before the packet is spent: the frame's goes there.
-            Ok(Opened { packet, .. }) => self
-                .delivery
-                .push(&mut datagram[packet.start - HEADER_LEN..packet.end]),
-            Err(_) => self.control.counters.refused.add(1),
-        }
+        coalescer.flush(|frame| self.delivery.write(frame));
     }
 }
 
@@ -150,44 +159,23 @@ impl Batch {
         self.count == 0
     }
 
-    fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+    /// The runs, with the sender's address and the length of each datagram but the last.
+    fn runs(&mut self) -> impl Iterator<Item = (&mut [u8], SocketAddr, usize)> {
         let messages = self.buffers.iter_mut().zip(&self.received).take(self.count);
-        messages.flat_map(|(buffer, run)| {
-            let datagrams = buffer[..run.length].chunks_mut(run.stride.max(1));
-            datagrams.map(|datagram| (run.from, datagram))
-        })
+        messages.map(|(buffer, run)| (&mut buffer[..run.length], run.from, run.stride.max(1)))
     }
 }
 
-/// The way in: frames under way, and the device that they go to.
+/// The way in: the device that frames go to.
 pub(crate) struct Delivery {
     pub(crate) tun: Arc<dyn Tun>,
-    pub(crate) coalescer: Coalescer,
     pub(crate) counters: Arc<Counters>,
 }
 
 impl Delivery {
-    fn push(&mut self, room_and_packet: &mut [u8]) {
-        let Delivery {
-            tun,
-            coalescer,
-            counters,
-        } = self;
-        coalescer.push(room_and_packet, |frame| write(tun, frame, counters));
-    }
-
-    fn flush(&mut self) {
-        let Delivery {
-            tun,
-            coalescer,
-            counters,
-        } = self;
-        coalescer.flush(|frame| write(tun, frame, counters));
-    }
-}
-
-fn write(tun: &Arc<dyn Tun>, frame: &[u8], counters: &Counters) {
-    if tun.send(frame).is_err() {
-        counters.undelivered.add(1);
+    fn write(&self, frame: &[IoSlice<'_>]) {
+        if self.tun.send(frame).is_err() {
+            self.counters.undelivered.add(1);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! run of datagrams. So a call through `dyn` costs nothing that could be measured.
 
 use std::io;
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,11 +42,11 @@ pub trait Tun: Send + Sync {
     /// `WouldBlock` if there is none. Any other: the device is gone.
     fn recv(&self, frame: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes one frame.
+    /// Writes one frame, whose parts lie where they lie.
     ///
     /// # Errors
     /// The frame is lost, as when the device is down. Whether it is gone, [`Tun::recv`] tells.
-    fn send(&self, frame: &[u8]) -> io::Result<()>;
+    fn send(&self, frame: &[IoSlice<'_>]) -> io::Result<()>;
 }
 
 /// Datagrams of one sender that came in one buffer, end to end.

@@ -10,7 +10,6 @@ use sluss_wg::{
     PublicKey, SharedSecret, SoftwareKey, Tai64n, Time, wipe_stack,
 };
 
-use crate::coalesce::Coalescer;
 use crate::control::Control;
 use crate::inbound::{Delivery, InboundThread, Order};
 use crate::mailbox::Mailbox;
@@ -127,7 +126,6 @@ pub fn start(
             outputs: Vec::new(),
         },
         delivery: Delivery {
-            coalescer: Coalescer::new(io.tun.offload()),
             tun: io.tun,
             counters: counters.clone(),
         },

@@ -1,13 +1,14 @@
 //! The receiving half: finds the session, opens in place, refuses replays, and checks the packet's source address.
 
+use core::iter::repeat_n;
 use core::ops::Range;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::allowed_ips::AllowedIps;
-use crate::session::{Receiving, Stage, TRANSPORT};
-use crate::{HEADER, Notice, PeerId, Time, Timing, packet};
+use crate::session::{Receiving, TRANSPORT};
+use crate::{HEADER, Notice, PeerId, TAG, Time, Timing, packet};
 
 /// Owned by the thread that reads UDP. Made by [`crate::Device::new`].
 pub struct Inbound {
@@ -30,7 +31,7 @@ pub(crate) enum Letter {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub peer: PeerId,
-    /// Where the IP packet lies in the datagram's buffer, padding left out; empty for a keepalive.
+    /// Where the IP packet lies in the datagram's or the run's buffer, padding left out; empty for a keepalive.
     pub packet: Range<usize>,
 }
 
@@ -62,7 +63,7 @@ impl Inbound {
         }
     }
 
-    /// Opens one transport message (type 4) in place. Anything else belongs to [`crate::Input::Datagram`].
+    /// Opens one transport message (type 4) in place: [`Inbound::open_run`] for callers that have no more than one.
     ///
     /// # Errors
     /// Says why the datagram counts for nothing. After [`Dropped::Forged`] the buffer's content is undefined.
@@ -73,45 +74,51 @@ impl Inbound {
         now: Time,
         notices: &mut Vec<Notice>,
     ) -> Result<Opened, Dropped> {
-        let size = datagram.len();
-        let (receiver, counter, body) = split(datagram).ok_or(Dropped::NotTransport)?;
-        let session = self
-            .sessions
-            .get_mut(&receiver)
-            .ok_or(Dropped::UnknownSession)?;
-        let peer = session.peer;
-        let opened = session.open(counter, body, now, &self.timing)?;
+        let stride = datagram.len();
+        let mut opened = Vec::with_capacity(1);
+        self.open_run(from, datagram, stride, now, notices, &mut opened);
+        opened.pop().unwrap_or(Err(Dropped::NotTransport))
+    }
 
-        session.activity.received(size, now);
-        if opened.is_newest && session.seen_from != Some(from) {
-            session.seen_from = Some(from);
-            notices.push(Notice::Roamed { peer, from });
+    /// Opens a run in place: datagrams of one sender, end to end, of `stride` bytes each, the last perhaps shorter. Says of
+    /// each, in order, what became of it; packets are ranges of the run.
+    ///
+    /// What is the same for neighbours of one session is done once for all of them. A datagram that is
+    /// [`Dropped::NotTransport`] is left as it was: it is for [`crate::Input::Datagram`]. The content of one that is
+    /// [`Dropped::Forged`] is undefined.
+    pub fn open_run(
+        &mut self,
+        from: SocketAddr,
+        run: &mut [u8],
+        stride: usize,
+        now: Time,
+        notices: &mut Vec<Notice>,
+        opened: &mut Vec<Result<Opened, Dropped>>,
+    ) {
+        let mut start = 0;
+        while start < run.len() {
+            let (receiver, count) = neighbours(&run[start..], stride);
+            let end = run.len().min(start + count * stride);
+            match receiver.map(|receiver| self.sessions.get_mut(&receiver)) {
+                None => opened.extend(repeat_n(Err(Dropped::NotTransport), count)),
+                Some(None) => opened.extend(repeat_n(Err(Dropped::UnknownSession), count)),
+                Some(Some(session)) => {
+                    let peer = session.peer;
+                    let before = opened.len();
+                    opened.extend((start..end).step_by(stride).map(|at| {
+                        let packet = at + HEADER..at + HEADER;
+                        Ok(Opened { peer, packet })
+                    }));
+                    let opened = &mut opened[before..];
+                    let arrived =
+                        session.open(&mut run[start..end], stride, opened, now, &self.timing);
+                    session.heard(&arrived, from, now, &self.timing, notices);
+                    let datagrams = run[start..end].chunks(stride);
+                    check_packets(datagrams.zip(opened), &self.routes);
+                }
+            }
+            start = end;
         }
-        if session.stage == Stage::Unconfirmed {
-            session.stage = Stage::InUse;
-            notices.push(Notice::Confirmed { peer, receiver });
-        }
-        if session.is_due(now, &self.timing) {
-            session.stage = Stage::Rekeying;
-            notices.push(Notice::RekeyDue(peer));
-        }
-        if opened.len == 0 {
-            return Ok(Opened {
-                peer,
-                packet: HEADER..HEADER,
-            });
-        }
-        if session.activity.owes_reply(now) {
-            notices.push(Notice::Stirred(peer));
-        }
-        let (source, len) = packet::source_and_len(&body[..opened.len]).ok_or(Dropped::NotIp)?;
-        if self.routes.lookup(source) != Some(peer) {
-            return Err(Dropped::WrongSource);
-        }
-        Ok(Opened {
-            peer,
-            packet: HEADER..HEADER + len,
-        })
     }
 
     #[cfg(test)]
@@ -138,15 +145,37 @@ pub fn is_transport(datagram: &[u8]) -> bool {
     datagram.starts_with(&TRANSPORT)
 }
 
-/// Receiver index, counter, and ciphertext with tag (whitepaper 5.4.6).
-fn split(datagram: &mut [u8]) -> Option<(u32, u64, &mut [u8])> {
-    let (kind, rest) = datagram.split_first_chunk_mut::<4>()?;
-    let (receiver, rest) = rest.split_first_chunk_mut()?;
-    let (counter, body) = rest.split_first_chunk_mut()?;
-    let is_whole = *kind == TRANSPORT && body.len() >= crate::TAG;
-    is_whole.then_some((
-        u32::from_le_bytes(*receiver),
-        u64::from_le_bytes(*counter),
-        body,
-    ))
+/// The receiver index that the run's first datagram carries, if it is a whole transport message, and how many from there
+/// on carry the same (whitepaper 5.4.6).
+fn neighbours(run: &[u8], stride: usize) -> (Option<u32>, usize) {
+    let mut receivers = run.chunks(stride).map(|datagram| {
+        let (kind, rest) = datagram.split_first_chunk()?;
+        let is_whole = *kind == TRANSPORT && datagram.len() >= HEADER + TAG;
+        is_whole.then_some(u32::from_le_bytes(*rest.first_chunk()?))
+    });
+    let first = receivers.next().flatten();
+    let others = receivers.take_while(|&receiver| receiver == first).count();
+    (first, 1 + others)
+}
+
+/// Finds the packet in each datagram that was opened, and refuses those that the peer may not have sent.
+fn check_packets<'d>(
+    datagrams: impl Iterator<Item = (&'d [u8], &'d mut Result<Opened, Dropped>)>,
+    routes: &AllowedIps,
+) {
+    for (datagram, outcome) in datagrams {
+        let padded = &datagram[HEADER..datagram.len() - TAG];
+        let Ok(opened) = outcome else { continue };
+        // A keepalive.
+        if padded.is_empty() {
+            continue;
+        }
+        match packet::source_and_len(padded) {
+            None => *outcome = Err(Dropped::NotIp),
+            Some((source, _)) if routes.lookup(source) != Some(opened.peer) => {
+                *outcome = Err(Dropped::WrongSource);
+            }
+            Some((_, len)) => opened.packet.end += len,
+        }
+    }
 }

@@ -30,8 +30,11 @@ impl Window {
         }
     }
 
-    /// Marks an authenticated counter that [`Window::admits`]; says whether it is the newest so far.
-    pub(crate) fn mark(&mut self, counter: u64) -> bool {
+    /// Marks an authenticated counter, and says whether it is the newest so far. `None` if it came before, or is too old.
+    pub(crate) fn accept(&mut self, counter: u64) -> Option<bool> {
+        if !self.admits(counter) {
+            return None;
+        }
         let is_newest = self.newest.is_none_or(|newest| counter > newest);
         if is_newest {
             let block = counter / 64;
@@ -42,7 +45,7 @@ impl Window {
             self.newest = Some(counter);
         }
         self.seen[word(counter)] |= bit(counter);
-        is_newest
+        Some(is_newest)
     }
 }
 
@@ -62,23 +65,19 @@ mod tests {
     use crate::crypto::Rng;
 
     impl Window {
-        fn accept(&mut self, counter: u64) -> bool {
-            let admitted = self.admits(counter);
-            if admitted {
-                self.mark(counter);
-            }
-            admitted
+        fn takes(&mut self, counter: u64) -> bool {
+            self.accept(counter).is_some()
         }
     }
 
     #[test]
     fn the_window_is_at_least_8192_wide() {
         let mut window = Window::new();
-        assert!(window.accept(100_000));
-        assert!(window.accept(100_000 - 8191));
-        assert!(!window.accept(100_000 - 8191));
+        assert!(window.takes(100_000));
+        assert!(window.takes(100_000 - 8191));
+        assert!(!window.takes(100_000 - 8191));
         assert!(
-            !window.accept(100_000 - Window::SIZE),
+            !window.takes(100_000 - Window::SIZE),
             "older than the window"
         );
     }
@@ -86,10 +85,10 @@ mod tests {
     #[test]
     fn the_highest_counters_do_not_wrap() {
         let mut window = Window::new();
-        assert!(window.accept(u64::MAX));
-        assert!(!window.accept(u64::MAX));
-        assert!(window.accept(u64::MAX - 1));
-        assert!(!window.accept(0));
+        assert!(window.takes(u64::MAX));
+        assert!(!window.takes(u64::MAX));
+        assert!(window.takes(u64::MAX - 1));
+        assert!(!window.takes(0));
     }
 
     /// Against the plainest statement of the rule: a set of all that came, and the newest.
@@ -107,7 +106,7 @@ mod tests {
                     .saturating_sub(u64::from(rng.word()) % reach);
                 let fresh = seen.is_empty() || counter > newest || newest - counter < Window::SIZE;
                 assert_eq!(
-                    window.accept(counter),
+                    window.takes(counter),
                     fresh && !seen.contains(&counter),
                     "{counter} after {newest}"
                 );

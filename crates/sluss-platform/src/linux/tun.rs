@@ -1,6 +1,6 @@
 //! The TUN device, with segmentation offload where the kernel has it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use sluss_tunnel::{Offload, Tun};
@@ -73,8 +73,8 @@ impl Tun for TunDevice {
         self.device.recv(frame)
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
-        self.device.send(frame).map(drop)
+    fn send(&self, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        self.device.send_vectored(frame).map(drop)
     }
 }
 

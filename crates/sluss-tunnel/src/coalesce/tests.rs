@@ -1,8 +1,10 @@
 //! Joining packets: what comes out and is cut again is what went in, in order; and what must stay alone does.
 
+use std::io::IoSlice;
+
 use super::Coalescer;
 use crate::Offload;
-use crate::frame::{HEADER_LEN, Header};
+use crate::frame::Header;
 use crate::packet::sample::{Lcg, Sample, Version};
 use crate::packet::tcp_flags;
 use crate::segment::Segments;
@@ -12,16 +14,18 @@ fn frames(offload: Offload, packets: &[Vec<u8>]) -> Vec<Vec<Vec<u8>>> {
     let mut coalescer = Coalescer::new(offload);
     let mut frames = Vec::new();
     for packet in packets {
-        let mut frame = vec![0xee; HEADER_LEN];
-        frame.extend(packet);
-        coalescer.push(&mut frame, |frame| frames.push(cut(offload, frame)));
+        coalescer.push(packet, |frame| frames.push(cut(offload, frame)));
     }
     coalescer.flush(|frame| frames.push(cut(offload, frame)));
     frames
 }
 
-fn cut(offload: Offload, frame: &[u8]) -> Vec<Vec<u8>> {
-    let mut frame = frame.to_vec();
+fn cut(offload: Offload, frame: &[IoSlice<'_>]) -> Vec<Vec<u8>> {
+    let mut frame: Vec<u8> = frame
+        .iter()
+        .flat_map(|slice| slice.iter())
+        .copied()
+        .collect();
     let (header, packet) = match offload {
         Offload::None => (Header::PLAIN, &mut frame[..]),
         Offload::Tcp | Offload::TcpAndUdp => Header::parse(&mut frame).expect("ours"),

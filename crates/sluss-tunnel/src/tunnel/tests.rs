@@ -1,7 +1,7 @@
 //! Both threads against an operating system made of queues, whose socket fills up, whose network breaks, whose clock jumps.
 
 use std::collections::VecDeque;
-use std::io::{self, Error as IoError, ErrorKind, IoSliceMut};
+use std::io::{self, Error as IoError, ErrorKind, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -263,8 +263,9 @@ impl Tun for FakeTun {
         Ok(packet.len())
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
-        let _ = self.deliver.lock().expect("no panic").send(frame.to_vec());
+    fn send(&self, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        let frame = frame.iter().flat_map(|slice| slice.iter()).copied();
+        let _ = self.deliver.lock().expect("no panic").send(frame.collect());
         Ok(())
     }
 }
