@@ -71,6 +71,18 @@ impl Default for Received {
     }
 }
 
+/// Whether runs of datagrams leave in one piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segmenting {
+    /// The kernel or the network card cuts them.
+    Offloaded,
+    /// The path of today does not take them: its MTU is smaller than the datagrams, or its network card cannot. Tried
+    /// again when the network has changed.
+    Refused,
+    /// This kernel cannot.
+    Unsupported,
+}
+
 /// A UDP socket, without blocking.
 pub trait Udp: Send + Sync {
     /// Sends datagrams of `stride` bytes each, the last perhaps shorter, to one address: as many as one system call
@@ -86,6 +98,23 @@ pub trait Udp: Send + Sync {
     /// # Errors
     /// `WouldBlock` if there are none. Any other is about one datagram, not about the socket.
     fn recv(&self, buffers: &mut [IoSliceMut<'_>], received: &mut [Received]) -> io::Result<usize>;
+
+    /// Sends one datagram that nobody may cut into fragments, neither this host nor a router, even if this host believes
+    /// that the path is narrower. Says whether it went; if not, it is larger than the first link takes.
+    ///
+    /// # Errors
+    /// As [`Udp::send`].
+    fn send_whole(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<bool>;
+
+    /// What this host believes to be the largest datagram, headers left out, that arrives there whole: by the first link,
+    /// and by what routers have told. `None` if there is no way there.
+    fn largest_whole(&self, to: SocketAddr) -> Option<usize>;
+
+    /// Whether runs leave in one piece, as far as is known today.
+    fn segmenting(&self) -> Segmenting;
+
+    /// Whether the kernel joins datagrams that have come.
+    fn joins(&self) -> bool;
 
     /// The network changed: what the old path could not do may be tried again.
     fn path_changed(&self);

@@ -26,7 +26,7 @@ mod run;
 mod segment;
 mod tunnel;
 
-pub use io::{Clock, Io, Offload, Readiness, Received, Tun, Udp, Waiter, Waker};
+pub use io::{Clock, Io, Offload, Readiness, Received, Segmenting, Tun, Udp, Waiter, Waker};
 pub use tunnel::{Command, Event, Key, Lost, Stats, Tunnel, start};
 
 /// Why a tunnel cannot run, or runs no more. The network is never the reason: it comes and goes.

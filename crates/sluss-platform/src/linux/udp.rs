@@ -1,17 +1,19 @@
 //! The tunnel's UDP socket: both address families, marked, with segmentation and receive offload where the kernel has it.
 
+mod path;
+
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
-use nix::{libc, setsockopt_impl, sockopt_impl};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use sluss_tunnel::{Received, Udp};
+use sluss_tunnel::{Received, Segmenting, Udp};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use self::path::Fragments;
 use crate::{Error, Result};
 
 /// What the kernel may queue in each direction: some 20 ms at 3 Gbit/s. It takes memory only while it is in use.
@@ -50,7 +52,8 @@ impl UdpSocket {
         enlarge_queues(&socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))
             .map_err(Error::system("prepare the tunnel's socket"))?;
-        allow_fragments(&socket, dual_stack)
+        // Undoes quinn-udp's "don't fragment". A path may be narrower than the tunnel's MTU assumes.
+        path::set_fragments(&socket, dual_stack, Fragments::Allowed)
             .map_err(Error::system("let the tunnel's datagrams be fragmented"))?;
         let can_segment = state.max_gso_segments() > 1;
         Ok(UdpSocket {
@@ -142,6 +145,35 @@ impl Udp for UdpSocket {
         Ok(count)
     }
 
+    // The option is the socket's, and this socket is the inbound thread's too: a handshake message that it sends meanwhile
+    // cannot be cut either, and is far too small to mind.
+    fn send_whole(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<bool> {
+        path::set_fragments(&self.socket, self.dual_stack, Fragments::Never)?;
+        let sent = self.transmit(to, datagram, datagram.len());
+        path::set_fragments(&self.socket, self.dual_stack, Fragments::Allowed)?;
+        match sent {
+            Err(error) if path::too_large(&error) => Ok(false),
+            sent => sent.map(|_| true),
+        }
+    }
+
+    fn largest_whole(&self, to: SocketAddr) -> Option<usize> {
+        let mark = self.socket.mark().ok()?;
+        path::largest_whole(to, mark).ok()
+    }
+
+    fn segmenting(&self) -> Segmenting {
+        match (self.can_segment, self.segments.load(Ordering::Relaxed)) {
+            (true, true) => Segmenting::Offloaded,
+            (true, false) => Segmenting::Refused,
+            (false, _) => Segmenting::Unsupported,
+        }
+    }
+
+    fn joins(&self) -> bool {
+        getsockopt(&self.socket, sockopt::UdpGroSegment).unwrap_or(false)
+    }
+
     fn path_changed(&self) {
         self.segments.store(self.can_segment, Ordering::Relaxed);
     }
@@ -195,34 +227,6 @@ fn enlarge_queues(socket: &Socket) {
         let _ = socket.set_send_buffer_size(QUEUE_BYTES);
     }
 }
-
-/// Undoes quinn-udp's "don't fragment". WireGuard's datagrams may be cut on a path narrower than the tunnel's MTU assumes.
-fn allow_fragments(socket: &Socket, dual_stack: bool) -> nix::Result<()> {
-    setsockopt(socket, Ipv4PathMtu, &libc::IP_PMTUDISC_DONT)?;
-    if dual_stack {
-        setsockopt(socket, Ipv6PathMtu, &libc::IPV6_PMTUDISC_DONT)?;
-        setsockopt(socket, sockopt::Ipv6DontFrag, &false)?;
-    }
-    Ok(())
-}
-
-sockopt_impl!(
-    /// What IPv4 does when a datagram is larger than the path's MTU (ip(7)).
-    Ipv4PathMtu,
-    SetOnly,
-    libc::IPPROTO_IP,
-    libc::IP_MTU_DISCOVER,
-    libc::c_int
-);
-
-sockopt_impl!(
-    /// What IPv6 does when a datagram is larger than the path's MTU (ipv6(7)).
-    Ipv6PathMtu,
-    SetOnly,
-    libc::IPPROTO_IPV6,
-    libc::IPV6_MTU_DISCOVER,
-    libc::c_int
-);
 
 /// What the kernel says when segments are larger than the path's MTU (they cannot be fragmented), or when the network
 /// card's driver cannot segment after all (udp(7), UDP_SEGMENT).
@@ -300,6 +304,17 @@ mod tests {
                     .map(|(_, datagram)| datagram.as_slice())
                     .eq(run.chunks(1_000))
             );
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_cut_goes_whole_or_not_at_all() {
+        let socket = UdpSocket::bind(0, None).expect("a socket");
+        // The loopback device takes 65,536 bytes, one more than an IPv4 packet can have.
+        for (to, largest) in [("127.0.0.1", 65_535 - 28), ("::1", 65_536 - 48)] {
+            let to = SocketAddr::new(to.parse().expect("an address"), 9);
+            assert_eq!(socket.largest_whole(to), Some(largest));
+            assert!(socket.send_whole(to, &[0; 60_000]).expect("loopback"));
         }
     }
 

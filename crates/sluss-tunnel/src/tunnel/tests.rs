@@ -12,7 +12,7 @@ use sluss_wg::{Config, Device, PeerConfig, PeerId, Respond, SoftwareKey, Tai64n,
 
 use super::{Command, Event, Key, Tunnel, start};
 use crate::packet::sample::{Sample, Version};
-use crate::{Clock, Io, Offload, Readiness, Received, Tun, Udp, Waiter, Waker};
+use crate::{Clock, Io, Offload, Readiness, Received, Segmenting, Tun, Udp, Waiter, Waker};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -333,6 +333,22 @@ impl Udp for FakeUdp {
             stride: datagram.len(),
         };
         Ok(1)
+    }
+
+    fn send_whole(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<bool> {
+        self.send(to, datagram, datagram.len()).map(|_| true)
+    }
+
+    fn largest_whole(&self, _: SocketAddr) -> Option<usize> {
+        None
+    }
+
+    fn segmenting(&self) -> Segmenting {
+        Segmenting::Unsupported
+    }
+
+    fn joins(&self) -> bool {
+        false
     }
 
     fn path_changed(&self) {}
