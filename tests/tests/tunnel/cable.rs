@@ -37,17 +37,69 @@ impl Cable {
 
     /// Both ends, and a session between them.
     pub(crate) fn tunnels(&self, change: impl Fn(&mut Settings)) -> Result<(End, End)> {
-        let mut left = settings(LEFT, RIGHT, 1);
+        let (mut left, mut right) = both();
         left.endpoint = Some(endpoint("192.0.2.2")?);
-        let mut right = settings(RIGHT, LEFT, 2);
         change(&mut left);
         change(&mut right);
+        self.start(left, right)
+    }
+
+    /// The same, where the ends differ in what they let the kernel do.
+    pub(crate) fn tunnels_with(&self, offloads: [Offloads; 2]) -> Result<(End, End)> {
+        let (mut left, mut right) = both();
+        left.endpoint = Some(endpoint("192.0.2.2")?);
+        [left.offloads, right.offloads] = offloads;
+        self.start(left, right)
+    }
+
+    fn start(&self, left: Settings, right: Settings) -> Result<(End, End)> {
         let right = End::start(&self.right, right)?;
         let left = End::start(&self.left, left)?;
         left.kick();
         left.established(PATIENCE)?;
         Ok((left, right))
     }
+
+    /// Makes both network cards such as one of [`CARDS`].
+    pub(crate) fn fit(&self, card: &str) -> Result<()> {
+        for network in [&self.left, &self.right] {
+            network.sh(&format!("ethtool -K eth0 {card}"))?;
+        }
+        Ok(())
+    }
+
+    /// All ways through the tunnel, both families both ways; there, then back.
+    pub(crate) fn ways(&self) -> [Way<'_>; 4] {
+        let way = |from, to, address: &str| Way {
+            from,
+            to,
+            address: address.parse().expect("an address"),
+        };
+        [
+            way(&self.left, &self.right, "10.9.0.2"),
+            way(&self.left, &self.right, "fd09::2"),
+            way(&self.right, &self.left, "10.9.0.1"),
+            way(&self.right, &self.left, "fd09::1"),
+        ]
+    }
+
+    /// The ways there.
+    pub(crate) fn there(&self) -> [Way<'_>; 2] {
+        let [v4, v6, ..] = self.ways();
+        [v4, v6]
+    }
+}
+
+/// A way through the tunnel, to an address on the other side.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) from: &'a Netns,
+    pub(crate) to: &'a Netns,
+    pub(crate) address: IpAddr,
+}
+
+fn both() -> (Settings, Settings) {
+    (settings(LEFT, RIGHT, 1), settings(RIGHT, LEFT, 2))
 }
 
 pub(crate) fn settings(private: [u8; 32], peer: [u8; 32], host: u8) -> Settings {
@@ -66,25 +118,21 @@ pub(crate) fn settings(private: [u8; 32], peer: [u8; 32], host: u8) -> Settings 
 
 /// As network cards come: one that takes super-packets, one that leaves segmenting to the kernel, one that knows nothing.
 pub(crate) const CARDS: [&str; 3] = [
-    "",
+    "tx-udp-segmentation on tso on gso on gro off",
     "tx-udp-segmentation off tso off gso on gro on",
     "tx-udp-segmentation off tso off gso off gro off",
 ];
 
-pub(crate) fn inner() -> Result<[IpAddr; 2]> {
-    Ok(["10.9.0.2".parse()?, "fd09::2".parse()?])
-}
-
 /// Sockets on both sides for datagrams through the tunnel.
-pub(crate) fn udp_pair(cable: &Cable, to: IpAddr) -> Result<(UdpSocket, UdpSocket)> {
-    let any: IpAddr = if to.is_ipv4() {
+pub(crate) fn udp_pair(way: Way<'_>) -> Result<(UdpSocket, UdpSocket)> {
+    let any: IpAddr = if way.address.is_ipv4() {
         "0.0.0.0".parse()?
     } else {
         "::".parse()?
     };
-    let receiver = cable.right.run(|| UdpSocket::bind((to, 0)))?;
+    let receiver = way.to.run(|| UdpSocket::bind((way.address, 0)))?;
     let address = receiver.local_addr()?;
-    let sender = cable.left.run(|| {
+    let sender = way.from.run(|| {
         let sender = UdpSocket::bind((any, 0))?;
         sender.connect(address)?;
         std::io::Result::Ok(sender)

@@ -1,15 +1,14 @@
 //! What is sent through a tunnel, and how it is looked at when it comes out: every byte.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 use sluss_platform::clock::boottime;
-use sluss_tests::netns::Netns;
 
-use crate::cable::{Cable, PATIENCE, udp_pair};
+use crate::cable::{Cable, PATIENCE, Way, udp_pair};
 
 /// Bytes that are told apart by where they are.
 pub(crate) struct Pattern(Vec<u8>);
@@ -64,11 +63,12 @@ pub(crate) fn lengths(mtu: u16, limit: usize) -> Vec<usize> {
 }
 
 /// Sends messages of these lengths over one TCP connection, and looks at what arrives.
-pub(crate) fn tcp(from: &Netns, to: &Netns, address: IpAddr, lengths: &[usize]) -> Result<()> {
+pub(crate) fn tcp(way: Way<'_>, lengths: &[usize]) -> Result<()> {
     let pattern = Pattern::new();
-    let listener = to.run(|| TcpListener::bind((address, 0)))?;
+    let listener = way.to.run(|| TcpListener::bind((way.address, 0)))?;
     let address = listener.local_addr()?;
-    let mut sender = from
+    let mut sender = way
+        .from
         .run(|| TcpStream::connect_timeout(&address, PATIENCE))
         .context("connect through the tunnel")?;
     sender.set_nodelay(true)?;
@@ -98,9 +98,9 @@ pub(crate) fn tcp(from: &Netns, to: &Netns, address: IpAddr, lengths: &[usize]) 
 }
 
 /// Sends one datagram of each of these lengths, and looks at what arrives, one after the other.
-pub(crate) fn udp(cable: &Cable, to: IpAddr, lengths: &[usize]) -> Result<()> {
+pub(crate) fn udp(way: Way<'_>, lengths: &[usize]) -> Result<()> {
     let pattern = Pattern::new();
-    let (sender, receiver) = udp_pair(cable, to)?;
+    let (sender, receiver) = udp_pair(way)?;
     let mut got = vec![0; 65_536];
     for (which, &length) in (0..).zip(lengths) {
         sender.send(pattern.message(which, length))?;
@@ -116,11 +116,10 @@ pub(crate) fn udp(cable: &Cable, to: IpAddr, lengths: &[usize]) -> Result<()> {
 }
 
 /// Sends `count` datagrams in bursts, never more than the receiver has acknowledged by a margin.
-pub(crate) fn packets(cable: &Cable, to: IpAddr, count: u64) -> Result<()> {
+pub(crate) fn packets(way: Way<'_>, count: u64) -> Result<()> {
     const WINDOW: u64 = 120;
     let pattern = Pattern::new();
-    let (sender, receiver) = udp_pair(cable, to)?;
-    let started = boottime();
+    let (sender, receiver) = udp_pair(way)?;
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| -> Result<()> {
             let (mut next, mut acknowledged) = (0u64, 0u64);
@@ -164,12 +163,7 @@ pub(crate) fn packets(cable: &Cable, to: IpAddr, count: u64) -> Result<()> {
                 receiver.send_to(&which.to_be_bytes(), from)?;
             }
         }
-        sent.join().expect("no panic")?;
-        println!(
-            "measured {count} packets to {to} in {:?}",
-            boottime() - started
-        );
-        Ok(())
+        sent.join().expect("no panic")
     })
 }
 
@@ -182,7 +176,7 @@ pub(crate) struct Echo {
 
 impl Echo {
     pub(crate) fn new(cable: &Cable) -> Result<Echo> {
-        let (here, there) = udp_pair(cable, "10.9.0.2".parse()?)?;
+        let (here, there) = udp_pair(cable.ways()[0])?;
         Ok(Echo {
             here,
             there,

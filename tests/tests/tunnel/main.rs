@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     trials::main(&[
         trial!(tcp_of_every_size_at_every_mtu),
         trial!(udp_of_every_size_at_every_mtu),
-        trial!(a_million_packets),
+        trial!(a_million_packets_with_every_pair_of_offloads),
         trial!(bulk_both_ways),
         trial!(datagrams_larger_than_the_path_are_fragmented),
         trial!(what_is_sent_carries_the_mark),
