@@ -21,6 +21,11 @@ pub fn pam_sluss() -> Result<PathBuf> {
     built("release/libpam_sluss.so")
 }
 
+/// Our engine as a plain WireGuard device.
+pub fn sluss_uapi() -> Result<PathBuf> {
+    built("release/sluss-uapi")
+}
+
 /// The files of a small Debian.
 pub fn root_file_system() -> Result<PathBuf> {
     // Written last: without it the files are half there.

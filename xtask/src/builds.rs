@@ -59,6 +59,7 @@ pub(crate) fn for_demo() -> Result<()> {
 /// What the tests run besides themselves.
 pub(crate) fn for_tests() -> Result<()> {
     for_lab()?;
+    uapi()?;
     bad_module()?;
     peer(GOTATUN)?;
     root_file_system()
@@ -118,6 +119,15 @@ fn test_program(message: &str) -> Option<TestProgram> {
         name: message["target"]["name"].as_str()?.to_owned(),
         path: message["executable"].as_str()?.into(),
     })
+}
+
+/// Our engine as a plain WireGuard device. On its own: it is measured, and has nothing of the lab in it.
+pub(crate) fn uapi() -> Result<()> {
+    progress::show(
+        "Building the plain WireGuard device",
+        cargo().args(["build", "--release", "--package", "sluss-uapi"]),
+    )
+    .map(|_| ())
 }
 
 fn clock_shim() -> Result<()> {

@@ -48,6 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sluss-fuzz", &["sluss-card", "sluss-policy"]),
+    ("sluss-uapi", &["sluss-wg", "sluss-tunnel", "sluss-platform"]),
     ("xtask", &[]),
     ("card-rig", &[]),
 ];
