@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, PeerConfig, TAG};
+use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, Notice, PeerConfig, TAG};
 
 use crate::rig::{Node, SECOND, Setup, World, address, key, packet, tunnel_ip};
 
@@ -111,6 +111,84 @@ fn each_transport_message_counts_once_in_any_order() {
     }
     assert_eq!(world.bob.received.len(), 1 + 200);
     assert_eq!(world.bob.dropped, vec![Dropped::Replayed; 200]);
+}
+
+/// What receive offload may join: two sessions, repetitions, forgeries, strangers, and messages that are no transport data.
+#[test]
+fn each_datagram_of_a_run_is_judged_by_itself() {
+    let mut world = World::ordinary().connected();
+    let say = |world: &mut World, payload: u8| {
+        world.alice_says(&[payload; 100]).unwrap();
+        world.alice.take_wire().pop().unwrap()
+    };
+    let old = [1, 2, 3].map(|payload| say(&mut world, payload));
+    world.bob.receive(address(1), &old[2], world.now);
+    world.pass(121 * SECOND);
+    world.alice_says(b"this asks for the next session").unwrap();
+    world.deliver();
+    assert_eq!(world.bob.sessions(), 2);
+    let new = [4, 5, 6].map(|payload| say(&mut world, payload));
+    let lie = packet(tunnel_ip(3), world.bob.ip, &[7; 100]);
+    world.alice.send(&lie, world.now).unwrap();
+    let wrong_source = world.alice.take_wire().remove(0);
+    let changed = |datagram: &[u8], at: usize| {
+        let mut changed = datagram.to_vec();
+        changed[at] ^= 3;
+        changed
+    };
+    let initiation = changed(&new[1], 0);
+    let run = [
+        &old[1],
+        &new[0],
+        &new[0],
+        &changed(&new[1], 60),
+        &changed(&new[1], 4),
+        &initiation,
+        &new[1],
+        &old[0],
+        &old[2],
+        &wrong_source,
+        &new[2][..31].to_vec(),
+    ];
+    let (stride, mut bytes) = (old[0].len(), run.map(Vec::as_slice).concat());
+    let (mut notices, mut opened) = (Vec::new(), Vec::new());
+    let now = world.now.boot;
+    world.bob.inbound.open_run(
+        address(66),
+        &mut bytes,
+        stride,
+        now,
+        &mut notices,
+        &mut opened,
+    );
+
+    let payloads: Vec<_> = opened
+        .into_iter()
+        .map(|opened| opened.map(|opened| bytes[opened.packet][20..].to_vec()))
+        .collect();
+    assert_eq!(
+        payloads,
+        [
+            Ok(vec![2; 100]),
+            Ok(vec![4; 100]),
+            Err(Dropped::Replayed),
+            Err(Dropped::Forged),
+            Err(Dropped::UnknownSession),
+            Err(Dropped::NotTransport),
+            Ok(vec![5; 100]),
+            Ok(vec![1; 100]),
+            Err(Dropped::Replayed),
+            Err(Dropped::WrongSource),
+            Err(Dropped::NotTransport),
+        ]
+    );
+    assert!(
+        bytes.windows(stride).any(|datagram| datagram == initiation),
+        "control can still read it"
+    );
+    let peer = world.bob.peer();
+    let from = address(66);
+    assert!(notices.contains(&Notice::Roamed { peer, from }));
 }
 
 #[test]
