@@ -5,13 +5,19 @@
 //! verifies checksums, passes everything else on as it is. No peer, no key, no counter, no replay window.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::thread;
 
 use anyhow::{Context, Result};
-use sluss_platform::{TunDevice, UdpSocket, tunnel_io};
-use sluss_tunnel::{Io, Offload, Readiness, Received, Tun, Udp, Waiter};
+use nix::cmsg_space;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce, UdpGroSegment};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg, setsockopt,
+};
+use sluss_platform::TunDevice;
+use sluss_tunnel::{Offload, Tun};
 
 /// WireGuard's header and tag around each packet.
 const HEAD: usize = 16;
@@ -32,8 +38,8 @@ const LARGEST: usize = 65_535;
 const RUN_BYTES: usize = 65_507;
 const RUN_COUNT: usize = 64;
 
-/// Messages that one receive takes at most.
-const MESSAGES: usize = 16;
+/// As ours.
+const QUEUE_BYTES: usize = 8 << 20;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
@@ -42,41 +48,29 @@ fn main() -> Result<()> {
     };
     let to: SocketAddr = to.parse().context("where to")?;
     let tun = TunDevice::create(device, Offload::Tcp)?;
-    let udp = UdpSocket::bind(to.port(), None)?;
-    let Io {
-        tun,
-        udp,
-        outbound,
-        inbound,
-        ..
-    } = tunnel_io(Arc::new(tun), Arc::new(udp))?;
+    let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, to.port()))?;
+    udp.connect(to)?;
+    setsockopt(&udp, UdpGroSegment, &true)?;
+    setsockopt(&udp, RcvBufForce, &QUEUE_BYTES)?;
+    setsockopt(&udp, SndBufForce, &QUEUE_BYTES)?;
     thread::scope(|scope| {
-        let (tun_out, udp_out) = (tun.clone(), udp.clone());
-        scope.spawn(move || {
+        scope.spawn(|| {
             Out {
-                tun: tun_out,
-                udp: udp_out,
-                waiter: outbound,
-                to,
+                tun: &tun,
+                udp: &udp,
                 run: Run::new(),
             }
             .carry()
         });
-        In {
-            tun,
-            udp,
-            waiter: inbound,
-        }
-        .carry()
-    })
+        carry_in(&tun, &udp);
+    });
+    Ok(())
 }
 
 /// From TUN to UDP.
-struct Out {
-    tun: Arc<dyn Tun>,
-    udp: Arc<dyn Udp>,
-    waiter: Box<dyn Waiter>,
-    to: SocketAddr,
+struct Out<'a> {
+    tun: &'a TunDevice,
+    udp: &'a UdpSocket,
     run: Run,
 }
 
@@ -99,7 +93,7 @@ impl Run {
     }
 }
 
-impl Out {
+impl Out<'_> {
     fn carry(mut self) -> Result<()> {
         let mut frame = vec![0; VIRTIO + LARGEST];
         loop {
@@ -108,7 +102,8 @@ impl Out {
                 Ok(_) => {}
                 Err(_) => {
                     self.send();
-                    self.waiter.wait(Readiness::TunReadable, None)?;
+                    let mut readable = [PollFd::new(self.tun.as_fd(), PollFlags::POLLIN)];
+                    poll(&mut readable, PollTimeout::NONE)?;
                 }
             }
         }
@@ -179,14 +174,20 @@ impl Out {
         }
     }
 
-    /// Sends the run, and loses what the socket does not take.
+    /// Sends the run in one call, or loses it.
     fn send(&mut self) {
-        let mut rest = &self.run.bytes[..self.run.length];
-        while let (false, Ok(sent)) = (
-            rest.is_empty(),
-            self.udp.send(self.to, rest, self.run.stride),
-        ) {
-            rest = &rest[sent..];
+        let datagrams = [IoSlice::new(&self.run.bytes[..self.run.length])];
+        let stride = self.run.stride as u16;
+        let cut = [ControlMessage::UdpGsoSegments(&stride)];
+        let control = if self.run.count > 1 { &cut[..] } else { &[] };
+        if self.run.count > 0 {
+            let _ = sendmsg::<()>(
+                self.udp.as_raw_fd(),
+                &datagrams,
+                control,
+                MsgFlags::empty(),
+                None,
+            );
         }
         self.run.length = 0;
         self.run.count = 0;
@@ -194,38 +195,39 @@ impl Out {
 }
 
 /// From UDP to TUN.
-struct In {
-    tun: Arc<dyn Tun>,
-    udp: Arc<dyn Udp>,
-    waiter: Box<dyn Waiter>,
+fn carry_in(tun: &TunDevice, udp: &UdpSocket) {
+    let mut buffer = vec![0; LARGEST];
+    loop {
+        // An error tells that the other end was not there a moment ago.
+        let Ok((length, stride)) = receive(udp, &mut buffer) else {
+            continue;
+        };
+        let mut join = Join::empty();
+        for datagram in buffer[..length].chunks(stride.max(1)) {
+            let end = datagram.len().saturating_sub(TAIL);
+            if end >= HEAD + IP {
+                join.push(&datagram[HEAD..end], tun);
+            }
+        }
+        join.write(tun);
+    }
 }
 
-impl In {
-    fn carry(mut self) -> Result<()> {
-        let mut buffers = [(); MESSAGES].map(|()| vec![0; LARGEST]);
-        let mut received = [Received::default(); MESSAGES];
-        loop {
-            let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
-            let Ok(count) = self.udp.recv(&mut slices, &mut received) else {
-                self.waiter.wait(Readiness::UdpReadable, None)?;
-                continue;
-            };
-            let mut join = Join::empty();
-            for (buffer, message) in buffers.iter().zip(&received[..count]) {
-                for datagram in buffer[..message.length].chunks(message.stride.max(1)) {
-                    let Some(end) = datagram
-                        .len()
-                        .checked_sub(TAIL)
-                        .filter(|&end| end >= HEAD + IP)
-                    else {
-                        continue;
-                    };
-                    join.push(&datagram[HEAD..end], &*self.tun);
-                }
-            }
-            join.write(&*self.tun);
-        }
-    }
+/// Waits for datagrams; gives how many bytes came, and the length of each datagram but the last.
+fn receive(udp: &UdpSocket, buffer: &mut [u8]) -> nix::Result<(usize, usize)> {
+    let mut control = cmsg_space!(i32);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(
+        udp.as_raw_fd(),
+        &mut slices,
+        Some(&mut control),
+        MsgFlags::empty(),
+    )?;
+    let stride = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::UdpGroSegments(stride) => usize::try_from(stride).ok(),
+        _ => None,
+    });
+    Ok((message.bytes, stride.unwrap_or(message.bytes)))
 }
 
 /// Packets of one TCP connection that follow each other: the first's headers, and the payloads where they lie.
