@@ -19,6 +19,7 @@ pub mod rig;
 pub mod servers;
 pub mod service_card;
 pub mod stage;
+pub mod tap;
 pub mod token;
 pub mod trials;
 pub mod world;

@@ -4,6 +4,8 @@ mod bulk;
 mod cable;
 mod content;
 mod life;
+mod mixes;
+mod packets;
 
 use std::process::ExitCode;
 
@@ -11,12 +13,14 @@ use sluss_tests::{trial, trials};
 
 use bulk::*;
 use life::*;
+use mixes::*;
 
 fn main() -> ExitCode {
     trials::main(&[
         trial!(tcp_of_every_size_at_every_mtu),
         trial!(udp_of_every_size_at_every_mtu),
         trial!(a_million_packets_with_every_pair_of_offloads),
+        trial!(random_packets_arrive_as_they_were),
         trial!(bulk_both_ways),
         trial!(datagrams_larger_than_the_path_are_fragmented),
         trial!(what_is_sent_carries_the_mark),
