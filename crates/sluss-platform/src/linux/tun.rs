@@ -8,6 +8,10 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::{Error, Result};
 
+/// Frames that wait in the kernel for the thread that reads them: as many as for any other device of Linux. With the TUN
+/// driver's own 500, small packets are lost at two thirds of the rate.
+const QUEUE: u32 = 1_000;
+
 /// A TUN device that exists for as long as this value. It has no address and is down: that is the host's business.
 pub struct TunDevice {
     device: SyncDevice,
@@ -24,6 +28,7 @@ impl TunDevice {
         let device = DeviceBuilder::new()
             .name(name)
             .offload(wanted != Offload::None)
+            .tx_queue_len(QUEUE)
             .inherit_enable_state()
             .build_sync()
             .map_err(Error::system("make the TUN device"))?;
