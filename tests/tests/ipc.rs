@@ -15,9 +15,10 @@ use sluss_ipc::enroll::Order;
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
 use sluss_ipc::{
     Algorithm, Call, Card, CardKind, Client, Decoder, DownReason, Error, Evidence, Gateway, Host,
-    HostMode, Intent, Key, KeyMode, Location, Message, Notice, Outcome, OutsideReason, Peer, Pin,
-    Prompt, PromptId, PromptReason, Refusal, Request, RequestFault, Response, Role, SCHEMA, Status,
-    Traffic, Tunnel, encode,
+    HostMode, Intent, Key, KeyMode, Location, Message, Notice, Outcome, OutsideReason,
+    PacketReport, PathMtu, PathVerdict, Peer, Pin, Prompt, PromptId, PromptReason, Refusal,
+    Request, RequestFault, Response, Role, SCHEMA, Segmentation, Status, Traffic, TunOffload,
+    Tunnel, encode,
 };
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::has_several_users;
@@ -757,6 +758,18 @@ fn home() -> Status {
             sent_bytes: 84_000,
             handshake_age_ms: Some(40_000),
             unanswered_handshakes: 0,
+        }),
+        packets: Some(PacketReport {
+            mtu: 1420,
+            policy_mtu: 1420,
+            path: Some(PathMtu {
+                mtu: 1420,
+                verdict: PathVerdict::Confirmed,
+                age_ms: 40_000,
+            }),
+            tun: TunOffload::TcpAndUdp,
+            send: Segmentation::Offloaded,
+            receive: true,
         }),
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),

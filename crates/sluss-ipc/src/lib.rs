@@ -34,7 +34,8 @@ pub use policy::{AfterUse, CardPolicy, OnRemoval, PinLife};
 pub use role::{Call, Peer, Role};
 pub use status::{
     Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode, Intent, Key, Location,
-    Outcome, OutsideReason, Status, Traffic, Tunnel, Warning, Why,
+    Outcome, OutsideReason, PacketReport, PathMtu, PathVerdict, Segmentation, Status, Traffic,
+    TunOffload, Tunnel, Warning, Why,
 };
 
 /// The number in the `schema` field of everything that is printed as JSON.

@@ -28,6 +28,8 @@ pub struct Status {
     pub card: Option<Card>,
     /// None if redacted, or if the tunnel is down.
     pub traffic: Option<Traffic>,
+    /// None if redacted, or if the tunnel is down.
+    pub packets: Option<PacketReport>,
     /// The last answer of each beacon on each link; empty if redacted.
     pub evidence: Vec<Evidence>,
     /// What the daemon waits for, if it waits for a time.
@@ -200,6 +202,71 @@ pub struct Traffic {
     pub unanswered_handshakes: u32,
 }
 
+/// How long the tunnel's packets may be, and what the kernel does to move many of them at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PacketReport {
+    /// The MTU of the tunnel's interface, in bytes.
+    pub mtu: u16,
+    /// What policy says that it should be where the path allows it.
+    pub policy_mtu: u16,
+    /// None if nothing inside has an address that could be asked.
+    pub path: Option<PathMtu>,
+    /// What the tunnel's interface hands over and takes in one piece.
+    pub tun: TunOffload,
+    /// Whether runs of datagrams are sent in one piece.
+    pub send: Segmentation,
+    /// Whether runs of datagrams are received in one piece.
+    pub receive: bool,
+}
+
+/// What has been found out about the path to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PathMtu {
+    /// The MTU that the tunnel should have for it, in bytes.
+    pub mtu: u16,
+    pub verdict: PathVerdict,
+    pub age_ms: u64,
+}
+
+/// How it was found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PathVerdict {
+    /// This path has not been asked yet.
+    Untested,
+    /// Packets as long as policy allows arrive in one piece.
+    Confirmed,
+    /// Only shorter ones do.
+    Reduced,
+    /// Only shorter ones would than IPv6 allows; these arrive in fragments.
+    Fragmented,
+    /// Only shorter ones do than IPv6 allows: long packets are lost.
+    TooNarrow,
+    /// The gateway answers no such question; this is what the laptop itself knows.
+    Unanswered,
+}
+
+/// Which packets of one connection the tunnel's interface hands over and takes in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TunOffload {
+    None,
+    Tcp,
+    TcpAndUdp,
+}
+
+/// Whether runs of datagrams are sent in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Segmentation {
+    /// The kernel or the network card cuts them.
+    Offloaded,
+    /// The path of today does not take them, or its network card cannot; tried again when the network changes.
+    Refused,
+    /// This kernel cannot.
+    Unsupported,
+}
+
 /// One beacon, asked on one link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
@@ -275,6 +342,8 @@ pub enum Warning {
     CardMissed,
     /// The routes or the firewall could not be set.
     HostNotApplied,
+    /// The path to the gateway loses all but short packets, whatever the tunnel does.
+    LongPacketsLost,
 }
 
 /// The evidence behind the last decision: what `sluss why --json` prints.
@@ -304,6 +373,7 @@ impl Status {
             gateway: None,
             card: None,
             traffic: None,
+            packets: None,
             evidence: Vec::new(),
             ..self
         }

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluss_wg::{Device, Inbound, Input, Now, OutboundUpdate, Output, PeerStatus, Time, wipe_stack};
+use sluss_wg::{
+    Device, HEADER, Inbound, Input, Now, Output, PeerId, PeerStatus, TAG, Time, wipe_stack,
+};
 
 use crate::mailbox::Mailbox;
-use crate::tunnel::{Command, Counters, Event, Key};
-use crate::{Clock, Error, Readiness, Udp, Waiter};
+use crate::outbound::Letter;
+use crate::path_mtu::{self, Prober};
+use crate::tunnel::{Command, Conditions, Counters, Event, Key, Offloads};
+use crate::{Clock, Error, Readiness, Tun, Udp, Waiter};
 
 /// How long a handshake message waits for room in a socket that bulk traffic has filled.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -18,13 +22,17 @@ const PATIENCE: Duration = Duration::from_millis(20);
 pub(crate) struct Control {
     pub(crate) device: Device,
     pub(crate) key: Key,
+    pub(crate) tun: Arc<dyn Tun>,
     pub(crate) udp: Arc<dyn Udp>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) waiter: Box<dyn Waiter>,
-    pub(crate) updates: Arc<Mailbox<OutboundUpdate>>,
+    pub(crate) letters: Arc<Mailbox<Letter>>,
     pub(crate) events: Box<dyn FnMut(Event) + Send>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) outputs: Vec<Output>,
+    pub(crate) prober: Option<Prober>,
+    /// The device's, as the outbound thread knows it.
+    pub(crate) mtu: u16,
 }
 
 impl Control {
@@ -42,7 +50,16 @@ impl Control {
             Command::Dh { id, result } => Input::Dh { id, result },
             Command::Kick(peer) => {
                 self.udp.path_changed();
-                Input::Kick(peer)
+                self.handle(Input::Kick(peer), now, inbound);
+                return self.path(peer, path_mtu::Input::PathChanged, now.boot);
+            }
+            Command::Discover(discovery) => {
+                self.prober = Some(Prober::new(discovery, now.boot));
+                return;
+            }
+            Command::MtuChanged => {
+                self.udp.path_changed();
+                return self.follow_mtu();
             }
             Command::ForgetKey => {
                 self.key = Key::Held;
@@ -56,6 +73,7 @@ impl Control {
     pub(crate) fn handle(&mut self, input: Input<'_>, now: Now, inbound: &mut Inbound) {
         let wipes = matches!(input, Input::ForgetKey | Input::RemovePeer(_));
         let mut outputs = std::mem::take(&mut self.outputs);
+        let mut path = None;
         match &self.key {
             Key::Software(key) => self.device.handle_with(key, input, now, &mut outputs),
             Key::Held => self.device.handle(input, now, &mut outputs),
@@ -66,16 +84,25 @@ impl Control {
                 Output::Dh { id, with, deadline } => {
                     (self.events)(Event::DhWanted { id, with, deadline })
                 }
-                Output::Outbound(update) if wipes => self.updates.post_urgent(update),
-                Output::Outbound(update) => self.updates.post(update),
+                Output::Outbound(update) if wipes => {
+                    self.letters.post_urgent(Letter::Update(update));
+                }
+                Output::Outbound(update) => self.letters.post(Letter::Update(update)),
                 Output::Inbound(update) => inbound.apply(update),
                 Output::PersistStamp { up_to } => (self.events)(Event::StampReserved { up_to }),
-                Output::Event(event) => (self.events)(Event::Peer(event)),
+                Output::Event(event) => {
+                    path = path_event(event).or(path);
+                    (self.events)(Event::Peer(event));
+                }
             }
         }
         self.outputs = outputs;
         // Keys were derived, moved or dropped.
         wipe_stack();
+        if let Some((peer, happened)) = path {
+            self.follow_mtu();
+            self.path(peer, happened, now.boot);
+        }
     }
 
     /// Lets the device act if its deadline has come.
@@ -87,21 +114,94 @@ impl Control {
         {
             self.handle(Input::Tick, now, inbound);
         }
+        if self.prober_deadline().is_some_and(|at| at <= now.boot) {
+            self.probe(path_mtu::Input::Tick, now.boot);
+        }
     }
 
-    /// Sleeps until a datagram, a letter, or the device's deadline.
+    /// Sleeps until a datagram, a letter, or a deadline.
     pub(crate) fn sleep(&mut self) -> Result<(), Error> {
-        let deadline = self
-            .device
-            .deadline()
-            .map(|deadline| deadline.at.elapsed_since_boot());
+        let device = self.device.deadline().map(|deadline| deadline.at);
+        let deadline = device.into_iter().chain(self.prober_deadline()).min();
         self.waiter
-            .wait(Readiness::UdpReadable, deadline)
+            .wait(
+                Readiness::UdpReadable,
+                deadline.map(Time::elapsed_since_boot),
+            )
             .map_err(Error::Wait)
     }
 
-    pub(crate) fn status(&self) -> Vec<PeerStatus> {
-        self.device.status().collect()
+    pub(crate) fn status(&self) -> (Vec<PeerStatus>, Conditions) {
+        let conditions = Conditions {
+            offloads: Offloads {
+                tun: self.tun.offload(),
+                send: self.udp.segmenting(),
+                receive: self.udp.joins(),
+            },
+            mtu: self.tun.mtu().unwrap_or(self.mtu),
+            path_mtu: self.prober.as_ref().map(Prober::known),
+        };
+        (self.device.status().collect(), conditions)
+    }
+
+    /// Whether answers to a probe are to be looked for.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.prober.as_ref().is_some_and(Prober::is_waiting)
+    }
+
+    /// Whether a packet from the gateway is the answer to a probe, and not the user's. If so, it is taken.
+    pub(crate) fn answers_probe(&mut self, packet: &[u8], now: Time) -> bool {
+        let mut is_answer = false;
+        self.with_prober(|prober, told| {
+            let (accepted, next) = prober.accept(packet, now, told);
+            is_answer = accepted;
+            next
+        });
+        is_answer
+    }
+
+    pub(crate) fn probe(&mut self, input: path_mtu::Input, now: Time) {
+        self.with_prober(|prober, told| prober.handle(input, now, told));
+    }
+
+    /// Something happened on the path to `peer`.
+    fn path(&mut self, peer: PeerId, happened: path_mtu::Input, now: Time) {
+        if self.prober.as_ref().map(Prober::peer) == Some(peer) {
+            self.probe(happened, now);
+        }
+    }
+
+    /// Lets the prober act, has its probe sent, and tells what it has learnt.
+    fn with_prober(
+        &mut self,
+        act: impl FnOnce(&mut Prober, &dyn Fn() -> Option<u16>) -> Option<path_mtu::Probe>,
+    ) {
+        let Some(prober) = &mut self.prober else {
+            return;
+        };
+        let (device, udp, peer) = (&self.device, &*self.udp, prober.peer());
+        let before = prober.known();
+        let probe = act(prober, &|| largest_packet(device, udp, peer));
+        let known = prober.known();
+        if let Some(probe) = probe {
+            self.letters.post(Letter::Probe(probe));
+        }
+        if (known.mtu, known.verdict) != (before.mtu, before.verdict) {
+            (self.events)(Event::PathMtu(known));
+        }
+    }
+
+    fn prober_deadline(&self) -> Option<Time> {
+        self.prober.as_ref().and_then(Prober::deadline)
+    }
+
+    /// Tells the outbound thread if somebody has changed the device's MTU.
+    fn follow_mtu(&mut self) {
+        // A device that is gone tells the outbound thread itself.
+        let Ok(mtu) = self.tun.mtu() else { return };
+        if std::mem::replace(&mut self.mtu, mtu) != mtu {
+            self.letters.post(Letter::Mtu(mtu));
+        }
     }
 
     /// Sends a handshake message. One that is lost is sent again by the protocol, but seconds later: so it waits a little
@@ -121,4 +221,21 @@ impl Control {
             self.counters.unsent.add(1);
         }
     }
+}
+
+/// What an event says about the path to a peer.
+fn path_event(event: sluss_wg::Event) -> Option<(PeerId, path_mtu::Input)> {
+    use sluss_wg::Event;
+    match event {
+        Event::SessionEstablished { peer, .. } => Some((peer, path_mtu::Input::SessionEstablished)),
+        Event::EndpointChanged { peer, .. } => Some((peer, path_mtu::Input::PathChanged)),
+        Event::HandshakeUnanswered { .. } | Event::GaveUp { .. } | Event::Forgotten { .. } => None,
+    }
+}
+
+/// The largest packet that this host believes to reach the peer in one piece.
+fn largest_packet(device: &Device, udp: &dyn Udp, peer: PeerId) -> Option<u16> {
+    let endpoint = device.status().find(|status| status.id == peer)?.endpoint?;
+    let packet = udp.largest_whole(endpoint)?.saturating_sub(HEADER + TAG);
+    Some(u16::try_from(packet).unwrap_or(u16::MAX))
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use sluss_wg::{Dropped, Inbound, Input, Notice, Now, Opened, PeerStatus};
+use sluss_wg::{Dropped, HEADER, Inbound, Input, Notice, Now, Opened, PeerStatus};
 
 use crate::coalesce::Coalescer;
 use crate::control::Control;
 use crate::mailbox::Mailbox;
-use crate::tunnel::{Command, Counters, Event};
+use crate::path_mtu;
+use crate::tunnel::{Command, Conditions, Counters, Event};
 use crate::{Error, Received, Tun, Udp};
 
 /// Messages that one system call may bring. Each is one datagram, or many that the kernel has joined.
@@ -24,7 +25,9 @@ const MAX_MESSAGE: usize = 65_535;
 pub(crate) enum Order {
     Command(Command),
     Notice(Notice),
-    Status(Sender<Vec<PeerStatus>>),
+    Status(Sender<(Vec<PeerStatus>, Conditions)>),
+    /// What became of a probe for the path's MTU, if it did not go.
+    Probe(path_mtu::Input),
     /// The outbound thread cannot go on.
     Failed(Error),
 }
@@ -81,6 +84,7 @@ impl InboundThread {
             }
             // An owner that no longer waits for the answer is fine.
             Order::Status(answer) => drop(answer.send(self.control.status())),
+            Order::Probe(outcome) => self.control.probe(outcome, now.boot),
             Order::Failed(error) => return Err(error),
         }
         Ok(())
@@ -95,6 +99,8 @@ impl InboundThread {
         notices: &mut Vec<Notice>,
     ) {
         let mut coalescer = Coalescer::new(self.delivery.tun.offload());
+        let control = &mut self.control;
+        let probing = control.is_probing();
         for (run, from, stride) in batch.runs() {
             self.inbound
                 .open_run(from, run, stride, now.boot, notices, opened);
@@ -104,14 +110,19 @@ impl InboundThread {
                     Ok(Opened { packet, .. }) if packet.is_empty() => {}
                     Ok(Opened { packet, .. }) => {
                         let packet = &run[packet.clone()];
-                        coalescer.push(packet, |frame| self.delivery.write(frame));
+                        if !(probing && control.answers_probe(packet, now.boot)) {
+                            coalescer.push(packet, |frame| self.delivery.write(frame));
+                        }
                     }
+                    // A gateway without an address in the tunnel answers from another of its own.
+                    Err(Dropped::WrongSource)
+                        if probing && control.answers_probe(&datagram[HEADER..], now.boot) => {}
                     Err(Dropped::NotTransport) => {
                         let bytes = datagram;
                         let input = Input::Datagram { from, bytes };
-                        self.control.handle(input, now, &mut self.inbound);
+                        control.handle(input, now, &mut self.inbound);
                     }
-                    Err(_) => self.control.counters.refused.add(1),
+                    Err(_) => control.counters.refused.add(1),
                 }
             }
             opened.clear();

@@ -36,6 +36,12 @@ pub trait Tun: Send + Sync {
     /// What its frames may be; the same for as long as it lives.
     fn offload(&self) -> Offload;
 
+    /// Bytes of the largest packet, which its owner may change at any time.
+    ///
+    /// # Errors
+    /// The device is gone.
+    fn mtu(&self) -> io::Result<u16>;
+
     /// Reads one frame and returns its length.
     ///
     /// # Errors

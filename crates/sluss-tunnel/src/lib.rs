@@ -22,12 +22,14 @@ pub mod io;
 mod mailbox;
 mod outbound;
 mod packet;
+mod path_mtu;
 mod run;
 mod segment;
 mod tunnel;
 
 pub use io::{Clock, Io, Offload, Readiness, Received, Segmenting, Tun, Udp, Waiter, Waker};
-pub use tunnel::{Command, Event, Key, Lost, Stats, Tunnel, start};
+pub use path_mtu::{Discovery, PathMtu, Verdict};
+pub use tunnel::{Command, Conditions, Event, Key, Lost, Offloads, Stats, Tunnel, start};
 
 /// Why a tunnel cannot run, or runs no more. The network is never the reason: it comes and goes.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use crate::frame::{Header, MAX_FRAME, Malformed};
 use crate::inbound::Order;
 use crate::mailbox::Mailbox;
 use crate::packet::destination;
+use crate::path_mtu::{self, Probe};
 use crate::run::Run;
 use crate::segment::Segments;
 use crate::tunnel::Counters;
@@ -18,6 +19,14 @@ use crate::{Clock, Error, Offload, Readiness, Tun, Udp, Waiter};
 
 /// Frames that are forwarded between two looks at clock and mailbox.
 const FRAMES: usize = 64;
+
+/// A letter to this thread.
+pub(crate) enum Letter {
+    Update(OutboundUpdate),
+    /// The device's MTU, beyond which padding never reaches.
+    Mtu(u16),
+    Probe(Probe),
+}
 
 /// All that the thread owns.
 pub(crate) struct OutboundThread {
@@ -41,18 +50,22 @@ impl OutboundThread {
 
     fn turns(&mut self) -> Result<(), Error> {
         let mut frame = vec![0; MAX_FRAME].into_boxed_slice();
-        let mut updates = Vec::new();
+        let mut letters = Vec::new();
         let mut notices = Vec::new();
         while !self.sender.mailbox.is_closed() {
             let now = Time::since_boot(self.clock.boottime());
-            if self.sender.mailbox.take(&mut updates) {
+            if self.sender.mailbox.take(&mut letters) {
                 // A key is gone. What the user sent while it was there does not wait for the next.
                 self.run.clear();
             }
-            if !updates.is_empty() {
+            if !letters.is_empty() {
                 self.flush(now, &mut notices)?;
-                for update in updates.drain(..) {
-                    self.apply(update, now, &mut notices)?;
+                for letter in letters.drain(..) {
+                    match letter {
+                        Letter::Update(update) => self.apply(update, now, &mut notices)?,
+                        Letter::Mtu(mtu) => self.outbound.set_mtu(mtu),
+                        Letter::Probe(probe) => self.probe(&probe, now),
+                    }
                 }
                 // The key that was in use before may be gone.
                 wipe_stack();
@@ -157,6 +170,30 @@ impl OutboundThread {
             });
         outcome
     }
+
+    /// Sends a probe, and says so if it did not go. A full socket has lost it, as any queue on the way may.
+    fn probe(&mut self, probe: &Probe, now: Time) {
+        let sealed = self
+            .outbound
+            .seal_probe(probe.peer, &probe.packet, probe.size.into(), now);
+        let udp = &self.sender.udp;
+        let outcome = match sealed {
+            None => path_mtu::Input::Unsent,
+            Some((to, datagram)) => {
+                let sent = match probe.whole {
+                    true => udp.send_whole(to, &datagram),
+                    false => udp.send(to, &datagram, datagram.len()).map(|_| true),
+                };
+                match sent {
+                    Ok(true) => return,
+                    Ok(false) => path_mtu::Input::Refused(probe.size),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                    Err(_) => path_mtu::Input::Unsent,
+                }
+            }
+        };
+        self.orders.post(Order::Probe(outcome));
+    }
 }
 
 impl Drop for OutboundThread {
@@ -171,7 +208,7 @@ impl Drop for OutboundThread {
 pub(crate) struct Sender {
     pub(crate) udp: Arc<dyn Udp>,
     pub(crate) waiter: Box<dyn Waiter>,
-    pub(crate) mailbox: Arc<Mailbox<OutboundUpdate>>,
+    pub(crate) mailbox: Arc<Mailbox<Letter>>,
     pub(crate) counters: Arc<Counters>,
 }
 

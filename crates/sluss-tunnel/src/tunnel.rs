@@ -6,16 +6,16 @@ use std::sync::mpsc::channel;
 use std::thread::{Builder, JoinHandle};
 
 use sluss_wg::{
-    Device, DhError, DhId, Inbound, Outbound, OutboundUpdate, PeerConfig, PeerId, PeerStatus,
-    PublicKey, SharedSecret, SoftwareKey, Tai64n, Time, wipe_stack,
+    Device, DhError, DhId, Inbound, Outbound, PeerConfig, PeerId, PeerStatus, PublicKey,
+    SharedSecret, SoftwareKey, Tai64n, Time, wipe_stack,
 };
 
 use crate::control::Control;
 use crate::inbound::{Delivery, InboundThread, Order};
 use crate::mailbox::Mailbox;
-use crate::outbound::{OutboundThread, Sender};
+use crate::outbound::{Letter, OutboundThread, Sender};
 use crate::run::Run;
-use crate::{Error, Io};
+use crate::{Discovery, Error, Io, Offload, PathMtu, Segmenting};
 
 /// Who computes with the static key.
 pub enum Key {
@@ -37,6 +37,10 @@ pub enum Command {
     },
     /// The tunnel is wanted now, or the network changed.
     Kick(PeerId),
+    /// Look for the largest packet that reaches a peer in one piece, from the next session or [`Command::Kick`] on.
+    Discover(Discovery),
+    /// The owner has changed the TUN device's MTU. If somebody else does, it is noticed with the next session.
+    MtuChanged,
     /// The card left: forget every secret that came of its key, and a [`Key::Software`] itself.
     ForgetKey,
 }
@@ -54,6 +58,8 @@ pub enum Event {
     StampReserved { up_to: Tai64n },
     /// A session, a peer that does not answer, a peer elsewhere.
     Peer(sluss_wg::Event),
+    /// The TUN device should have this MTU from now on. Say so with [`Command::MtuChanged`] when it has.
+    PathMtu(PathMtu),
     /// The tunnel runs no more. Nothing follows; [`Tunnel::stop`] cleans up.
     Failed(Error),
 }
@@ -63,6 +69,29 @@ pub enum Event {
 pub struct Stats {
     pub peers: Vec<PeerStatus>,
     pub lost: Lost,
+    /// `None` if the tunnel runs no more.
+    pub conditions: Option<Conditions>,
+}
+
+/// What packets meet on this host and on the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    pub offloads: Offloads,
+    /// The TUN device's MTU, in bytes.
+    pub mtu: u16,
+    /// What is known of the path, if it is looked at.
+    pub path_mtu: Option<PathMtu>,
+}
+
+/// What the kernel does for the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offloads {
+    /// At the TUN device, both ways.
+    pub tun: Offload,
+    /// At the UDP socket, on the way out.
+    pub send: Segmenting,
+    /// At the UDP socket, on the way in: whether it joins datagrams.
+    pub receive: bool,
 }
 
 /// Packets that went no further, since the start.
@@ -81,7 +110,7 @@ pub struct Lost {
 /// A tunnel that runs on two threads of its own. Dropping it ends it, as [`Tunnel::stop`] does.
 pub struct Tunnel {
     threads: Vec<JoinHandle<()>>,
-    updates: Arc<Mailbox<OutboundUpdate>>,
+    letters: Arc<Mailbox<Letter>>,
     orders: Arc<Mailbox<Order>>,
     counters: Arc<Counters>,
 }
@@ -97,7 +126,8 @@ pub fn start(
     events: impl FnMut(Event) + Send + 'static,
 ) -> Result<Tunnel, Error> {
     let counters = Arc::new(Counters::default());
-    let updates = Arc::new(Mailbox::new(io.outbound.waker()));
+    let mtu = outbound.mtu();
+    let letters = Arc::new(Mailbox::new(io.outbound.waker()));
     let orders = Arc::new(Mailbox::new(io.inbound.waker()));
     let outbound = OutboundThread {
         outbound,
@@ -106,7 +136,7 @@ pub fn start(
         sender: Sender {
             udp: io.udp.clone(),
             waiter: io.outbound,
-            mailbox: updates.clone(),
+            mailbox: letters.clone(),
             counters: counters.clone(),
         },
         run: Run::new(),
@@ -117,13 +147,16 @@ pub fn start(
         control: Control {
             device,
             key,
+            tun: io.tun.clone(),
             udp: io.udp,
             clock: io.clock,
             waiter: io.inbound,
-            updates: updates.clone(),
+            letters: letters.clone(),
             events: Box::new(events),
             counters: counters.clone(),
             outputs: Vec::new(),
+            prober: None,
+            mtu,
         },
         delivery: Delivery {
             tun: io.tun,
@@ -134,7 +167,7 @@ pub fn start(
     // If the second thread cannot start, dropping the tunnel ends the first.
     let mut tunnel = Tunnel {
         threads: Vec::new(),
-        updates,
+        letters,
         orders,
         counters,
     };
@@ -153,9 +186,11 @@ impl Tunnel {
     pub fn stats(&self) -> Stats {
         let (answer, answered) = channel();
         self.orders.post(Order::Status(answer));
+        let (peers, conditions) = answered.recv().ok().unzip();
         Stats {
-            peers: answered.recv().unwrap_or_default(),
+            peers: peers.unwrap_or_default(),
             lost: self.counters.lost(),
+            conditions,
         }
     }
 
@@ -185,7 +220,7 @@ fn run(body: impl FnOnce()) {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.updates.close();
+        self.letters.close();
         self.orders.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so, and its keys were wiped on the way out.

@@ -170,6 +170,31 @@ impl Outbound {
         }
     }
 
+    /// Seals one packet that looks like one of `size` bytes from outside, to learn whether such a datagram arrives. The rest is
+    /// padding, which the receiver drops. It is not data: it awaits no answer, and asks for no session.
+    ///
+    /// Returns where to send it. `None` if no session may send now, or `size` is less than the packet's.
+    pub fn seal_probe(
+        &mut self,
+        peer: PeerId,
+        packet: &[u8],
+        size: usize,
+        now: Time,
+    ) -> Option<(SocketAddr, Vec<u8>)> {
+        let timing = &self.timing;
+        let road = self.peers.get_mut(&peer)?;
+        let to = road.to.filter(|_| road.is_open(now, timing))?;
+        let mut datagram = vec![0; HEADER + size + TAG];
+        datagram[HEADER..HEADER + size]
+            .get_mut(..packet.len())?
+            .copy_from_slice(packet);
+        road.sending
+            .as_mut()?
+            .seal(1, [&mut datagram[..]].into_iter());
+        road.activity.sent(datagram.len(), now);
+        Some((to, datagram))
+    }
+
     /// Carries out what control decided, and hands each datagram that this sets free (staged packets, keepalives) to `send`.
     pub fn apply(
         &mut self,
@@ -220,6 +245,10 @@ impl Outbound {
                 road.asked = None;
             }),
         }
+    }
+
+    pub fn mtu(&self) -> u16 {
+        self.mtu.try_into().unwrap_or(u16::MAX)
     }
 
     /// The tunnel's MTU, beyond which padding never reaches.

@@ -69,6 +69,16 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
     if let Some(traffic) = &status.traffic {
         table.add(Label::Traffic, &text.traffic(traffic));
     }
+    if let Some(packets) = &status.packets {
+        table.add(Label::Mtu, &text.mtu(packets));
+        if let Some(path) = &packets.path {
+            let path = with_age(text.path(path), Some(path.age_ms), text);
+            table.add(Label::Path, &path);
+        }
+        for line in text.offloads(packets) {
+            table.add(Label::Offload, &line);
+        }
+    }
     table.add(Label::Key, &text.key(status.key));
     if let Some(Card {
         reader,

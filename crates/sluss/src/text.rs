@@ -11,7 +11,7 @@ use std::{ffi::OsString, sync::LazyLock};
 
 use sluss_ipc::{
     Algorithm, CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, KeyMode, Location,
-    Outcome, Refusal, Traffic, Tunnel, Warning, Why,
+    Outcome, PacketReport, PathMtu, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -68,6 +68,12 @@ pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
     fn outcome(&self, outcome: Outcome) -> &'static str;
     fn deadline(&self, deadline: Deadline) -> String;
     fn traffic(&self, traffic: &Traffic) -> String;
+    /// The MTU in use, and the policy's if that is another.
+    fn mtu(&self, packets: &PacketReport) -> String;
+    /// What arrives at the gateway; without its age.
+    fn path(&self, path: &PathMtu) -> String;
+    /// One line each for the interface, for sending and for receiving.
+    fn offloads(&self, packets: &PacketReport) -> [String; 3];
     fn tries_left(&self, tries: u8) -> String;
     fn warning(&self, warning: Warning) -> &'static str;
     fn no_warnings(&self) -> &'static str;
@@ -138,6 +144,8 @@ pub(crate) enum Label {
     Tries,
     Gateway,
     Traffic,
+    Path,
+    Offload,
     Wish,
     Host,
     Evidence,

@@ -126,7 +126,7 @@ struct Daemon {
     happened: mpsc::UnboundedReceiver<Input>,
     cards: Cards,
     tunnel: Option<Running>,
-    host: mpsc::UnboundedSender<(Op, HostConfig)>,
+    host: mpsc::UnboundedSender<host_worker::Order>,
     host_worker: JoinHandle<()>,
     reach: mpsc::UnboundedSender<bool>,
     reach_worker: JoinHandle<()>,
@@ -259,12 +259,18 @@ impl Daemon {
                     running.stop();
                 }
             }
+            Effect::ResizeTunnel { op, mtu } => {
+                let running = self.tunnel.as_mut().filter(|running| running.op() == op);
+                if running.is_some_and(|running| running.resize(mtu)) {
+                    let _ = self.host.send(host_worker::Order::Resize(mtu));
+                }
+            }
             Effect::Tunnel(order) => {
                 if let Some(running) = &self.tunnel {
                     running.order(order);
                 }
             }
-            Effect::ApplyHost { op, mode } => drop(self.host.send((op, self.host_config(mode)))),
+            Effect::ApplyHost { op, mode } => self.apply_host(op, mode),
             Effect::LockSession => drop(tokio::spawn(async {
                 match logind::lock_session().await {
                     Ok(true) => info!("the session is locked"),
@@ -356,9 +362,18 @@ impl Daemon {
                     .binding
                     .as_ref()
                     .map_or_else(Vec::new, |binding| binding.addresses.clone()),
-                mtu: self.settings.policy.tunnel.mtu,
+                mtu: self
+                    .tunnel
+                    .as_ref()
+                    .map_or(self.settings.policy.tunnel.mtu, Running::mtu),
             },
         }
+    }
+
+    fn apply_host(&self, op: Op, mode: HostMode) {
+        let order = host_worker::Order::Apply(op, self.host_config(mode));
+        // Its receiver ends with us.
+        let _ = self.host.send(order);
     }
 
     fn status(&self) -> Status {
@@ -478,10 +493,7 @@ impl Daemon {
         if let Some(running) = self.tunnel.take() {
             running.stop();
         }
-        drop(
-            self.host
-                .send((Op::from_number(0), self.host_config(HostMode::Closed))),
-        );
+        self.apply_host(Op::from_number(0), HostMode::Closed);
         let _ = self.reach.send(false);
         drop((self.host, self.reach));
         let workers = async { tokio::join!(self.host_worker, self.reach_worker) };

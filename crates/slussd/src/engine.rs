@@ -61,6 +61,8 @@ pub enum Input {
         op: Op,
         event: sluss_tunnel::Event,
     },
+    /// Its device has another MTU now.
+    TunnelResized,
     HostApplied {
         op: Op,
     },
@@ -104,6 +106,11 @@ pub enum Effect {
     /// Clean up after the tunnel that `op` started, which has failed.
     DiscardTunnel {
         op: Op,
+    },
+    /// Give the device of the tunnel that `op` started another MTU.
+    ResizeTunnel {
+        op: Op,
+        mtu: u16,
     },
     /// For the tunnel that runs, if one does.
     Tunnel(TunnelOrder),
@@ -160,6 +167,8 @@ pub enum TunnelOrder {
     },
     /// Send something to the gateway now.
     Kick,
+    /// The device's MTU is another.
+    Resized,
     ForgetKey,
 }
 
@@ -212,6 +221,7 @@ impl Engine {
             Input::TunnelStopped { op } => {
                 self.step(sup::Event::TunnelStopped { op }, now, &mut effects)
             }
+            Input::TunnelResized => effects.push(Effect::Tunnel(TunnelOrder::Resized)),
             Input::Tunnel { op, event } => self.tunnel_event(op, event, now, &mut effects),
             Input::HostApplied { op } => {
                 self.step(sup::Event::HostApplied { op }, now, &mut effects)
@@ -354,6 +364,10 @@ impl Engine {
             // Written down before it came here: the initiation that bears the stamp does not wait for the loop.
             Event::StampReserved { .. } => {}
             Event::Peer(event) => self.peer_event(op, event, now, effects),
+            Event::PathMtu(path) => {
+                info!(mtu = path.mtu, verdict = ?path.verdict, "the path to the gateway");
+                effects.push(Effect::ResizeTunnel { op, mtu: path.mtu });
+            }
             Event::Failed(error) => {
                 info!(%error, "the tunnel failed");
                 let why = match error {

@@ -1,35 +1,59 @@
-//! Sets routes and firewall, one configuration after the other; a newer one overtakes those that still wait.
+//! Sets routes, firewall and the tunnel's MTU, one order after the other; a newer one overtakes those of its kind that wait.
 
-use sluss_platform::{Host, HostConfig};
+use sluss_platform::{Host, HostConfig, TunConfig};
 use sluss_supervisor::Op;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
 use crate::engine::Input;
 
+/// What the host shall be like.
+pub(crate) enum Order {
+    Apply(Op, HostConfig),
+    /// The tunnel's device shall have this MTU, which every [`HostConfig`] that comes later has, too.
+    Resize(u16),
+}
+
 /// The worker ends when the sender is dropped and what was sent is done.
 pub(crate) fn start(
     mut host: Host,
     inputs: UnboundedSender<Input>,
-) -> (UnboundedSender<(Op, HostConfig)>, JoinHandle<()>) {
-    let (orders, mut received) = unbounded_channel::<(Op, HostConfig)>();
+) -> (UnboundedSender<Order>, JoinHandle<()>) {
+    let (orders, mut received) = unbounded_channel();
     let worker = tokio::spawn(async move {
-        while let Some(mut order) = received.recv().await {
-            while let Ok(newer) = received.try_recv() {
-                order = newer;
-            }
-            let (op, config) = order;
-            let outcome = match host.apply(&config).await {
-                Ok(()) => Input::HostApplied { op },
-                Err(error) => {
-                    warn!(%error, "routes and firewall are not as they should be");
-                    Input::HostFailed { op }
+        while let Some(order) = received.recv().await {
+            let (mut apply, mut resize) = (None, None);
+            for order in std::iter::once(order).chain(waiting(&mut received)) {
+                match order {
+                    Order::Apply(op, config) => apply = Some((op, config)),
+                    Order::Resize(mtu) => resize = Some(mtu),
                 }
-            };
-            // The daemon ends: nobody needs to know.
-            drop(inputs.send(outcome));
+            }
+            if let Some((op, config)) = apply {
+                let outcome = match host.apply(&config).await {
+                    Ok(()) => Input::HostApplied { op },
+                    Err(error) => {
+                        warn!(%error, "routes and firewall are not as they should be");
+                        Input::HostFailed { op }
+                    }
+                };
+                // The daemon ends: nobody needs to know.
+                drop(inputs.send(outcome));
+            }
+            if let Some(mtu) = resize {
+                match host.resize(TunConfig::NAME, mtu).await {
+                    Ok(()) => drop(inputs.send(Input::TunnelResized)),
+                    Err(error) => {
+                        warn!(%error, "the tunnel's packets are not as long as they should be")
+                    }
+                }
+            }
         }
     });
     (orders, worker)
+}
+
+fn waiting(received: &mut UnboundedReceiver<Order>) -> impl Iterator<Item = Order> {
+    std::iter::from_fn(|| received.try_recv().ok())
 }

@@ -78,7 +78,7 @@ pub(crate) fn a_held_key_is_asked_elsewhere_and_nothing_stalls() -> Result<()> {
                     rounds_left = if sessions == 0 { 0 } else { 100 };
                 }
                 Event::Peer(sluss_wg::Event::SessionEstablished { .. }) => sessions += 1,
-                Event::Peer(_) | Event::StampReserved { .. } => {}
+                Event::Peer(_) | Event::StampReserved { .. } | Event::PathMtu(_) => {}
                 Event::Failed(error) => return Err(error.into()),
             }
         }

@@ -18,6 +18,7 @@ fn status(tunnel: Tunnel, key: Key) -> Status {
         }),
         card: None,
         traffic: None,
+        packets: None,
         evidence: Vec::new(),
         deadline: None,
         warnings: Vec::new(),

@@ -48,6 +48,11 @@ impl Host {
         }
     }
 
+    /// Gives the tunnel's device another MTU. Connections that are open follow, since the kernel asks the device.
+    pub async fn resize(&self, tun: &str, mtu: u16) -> Result<()> {
+        tun_link::resize(&self.netlink, tun, mtu).await
+    }
+
     /// Takes away everything that carries our tag: for a clean end where the policy leaves the host open, and for removal.
     pub async fn remove(&mut self) -> Result<()> {
         routes::remove(&self.netlink).await?;

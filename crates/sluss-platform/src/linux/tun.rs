@@ -72,6 +72,10 @@ impl Tun for TunDevice {
         self.offload
     }
 
+    fn mtu(&self) -> io::Result<u16> {
+        self.device.mtu()
+    }
+
     // Not tun-rs's own `recv_multiple` and `send_multiple`: the one splits into buffers from which we should have to copy
     // again, the other allocates for every packet that it joins. Its plain calls hand the frame through as it is.
     fn recv(&self, frame: &mut [u8]) -> io::Result<usize> {

@@ -51,6 +51,15 @@ pub(super) async fn configure(netlink: &Netlink, tun: &TunConfig) -> Result<u32>
     Ok(index)
 }
 
+/// Changes the largest packet of a device that is there.
+pub(super) async fn resize(netlink: &Netlink, name: &str, mtu: u16) -> Result<()> {
+    let index = if_nametoindex(name).map_err(|_| Error::NoInterface(name.to_owned()))?;
+    let size = LinkUnspec::new_with_index(index).mtu(mtu.into()).build();
+    let doing = format!("set {name} to {mtu} bytes");
+    let request = netlink.handle.link().set(size);
+    request.execute().await.map_err(refused(doing))
+}
+
 async fn address(netlink: &Netlink, index: u32, wanted: &[IpNet]) -> Result<()> {
     let dump = netlink
         .handle

@@ -253,6 +253,10 @@ impl Tun for FakeTun {
         Offload::None
     }
 
+    fn mtu(&self) -> io::Result<u16> {
+        Ok(1420)
+    }
+
     fn recv(&self, frame: &mut [u8]) -> io::Result<usize> {
         if *self.gone.lock().expect("no panic") {
             return Err(IoError::other("gone"));

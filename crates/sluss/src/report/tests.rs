@@ -1,8 +1,8 @@
 //! Golden sentences: what a person reads in each situation, in both languages.
 
 use sluss_ipc::{
-    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, Outcome, OutsideReason, Refusal,
-    SCHEMA, Traffic,
+    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, Outcome, OutsideReason,
+    PacketReport, PathMtu, PathVerdict, Refusal, SCHEMA, Segmentation, Traffic, TunOffload,
 };
 
 use super::*;
@@ -43,6 +43,18 @@ fn home() -> Status {
             handshake_age_ms: Some(40_000),
             unanswered_handshakes: 0,
         }),
+        packets: Some(PacketReport {
+            mtu: 1420,
+            policy_mtu: 1420,
+            path: Some(PathMtu {
+                mtu: 1420,
+                verdict: PathVerdict::Confirmed,
+                age_ms: 40_000,
+            }),
+            tun: TunOffload::TcpAndUdp,
+            send: Segmentation::Offloaded,
+            receive: true,
+        }),
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),
             beacon: "city hall".to_owned(),
@@ -72,6 +84,7 @@ fn office() -> Status {
             },
         },
         traffic: None,
+        packets: None,
         evidence: vec![Evidence {
             link: "eth0".to_owned(),
             beacon: "city hall".to_owned(),
@@ -96,6 +109,7 @@ fn shut(key: Key) -> Status {
             mode: HostMode::Closed,
         },
         traffic: None,
+        packets: None,
         ..home()
     }
 }
@@ -236,6 +250,11 @@ Connected to vpn.example.se (outside: no beacon on wlan0), card present
   Tunnel       Connected
   Gateway      vpn.example.se (198.51.100.2:51820)
   Traffic      1.4 MB received, 84.0 kB sent, last handshake 40 seconds ago
+  MTU          1420 bytes
+  Path         1420 bytes arrive in one piece, 40 seconds ago
+  Offload      interface: TCP and UDP
+               sending: yes
+               receiving: yes
   Key          card present
   Card         OpenPGP 0006:12345678, ACS ACR39U 00 00
   Private key  held in the card (X25519)
@@ -252,6 +271,11 @@ Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
   Tunnel         Ansluten
   Andra änden    vpn.example.se (198.51.100.2:51820)
   Trafik         1,4 MB mottaget, 84,0 kB skickat, senaste handskakning för 40 sekunder sedan
+  MTU            1420 byte
+  Väg            1420 byte kommer fram i ett stycke, för 40 sekunder sedan
+  Avlastning     gränssnitt: TCP och UDP
+                 sändning: ja
+                 mottagning: ja
   Nyckel         kortet sitter i
   Kort           OpenPGP 0006:12345678, ACS ACR39U 00 00
   Privat nyckel  i kortet (X25519)

@@ -7,7 +7,8 @@ mod usage;
 
 use sluss_ipc::{
     Algorithm, CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode,
-    Intent, Key, KeyMode, Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
+    Intent, Key, KeyMode, Location, Outcome, OutsideReason, PacketReport, PathMtu, PathVerdict,
+    Refusal, Segmentation, Traffic, TunOffload, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -190,6 +191,60 @@ impl Text for English {
         }
     }
 
+    fn mtu(&self, packets: &PacketReport) -> String {
+        match packets {
+            PacketReport {
+                mtu, policy_mtu, ..
+            } if mtu == policy_mtu => format!("{mtu} bytes"),
+            PacketReport {
+                mtu, policy_mtu, ..
+            } => format!("{mtu} bytes (policy: {policy_mtu})"),
+        }
+    }
+
+    fn path(&self, path: &PathMtu) -> String {
+        let mtu = path.mtu;
+        match path.verdict {
+            PathVerdict::Untested => "not known yet".to_owned(),
+            PathVerdict::Confirmed => format!("{mtu} bytes arrive in one piece"),
+            PathVerdict::Reduced => {
+                format!("{mtu} bytes arrive in one piece, longer packets do not")
+            }
+            PathVerdict::Fragmented => {
+                format!("{mtu} bytes arrive in fragments: the path is narrower")
+            }
+            PathVerdict::TooNarrow => {
+                format!("{mtu} bytes do not arrive: the path is narrower, and loses fragments")
+            }
+            PathVerdict::Unanswered => "unknown: the gateway answers no probe".to_owned(),
+        }
+    }
+
+    fn offloads(&self, packets: &PacketReport) -> [String; 3] {
+        let tun = match packets.tun {
+            TunOffload::None => "none",
+            TunOffload::Tcp => "TCP",
+            TunOffload::TcpAndUdp => "TCP and UDP",
+        };
+        let send = match packets.send {
+            Segmentation::Offloaded => "yes",
+            Segmentation::Refused => {
+                "not on this network: the path is narrower than the packets, or its card cannot"
+            }
+            Segmentation::Unsupported => "not with this kernel",
+        };
+        let receive = if packets.receive {
+            "yes"
+        } else {
+            "not with this kernel"
+        };
+        [
+            format!("interface: {tun}"),
+            format!("sending: {send}"),
+            format!("receiving: {receive}"),
+        ]
+    }
+
     fn tries_left(&self, tries: u8) -> String {
         match tries {
             0 => "No PIN tries left.".to_owned(),
@@ -205,6 +260,9 @@ impl Text for English {
                 "The card does not answer in time. Another program may be using it."
             }
             Warning::CardMissed => "The card was pulled: put it back, or the tunnel closes.",
+            Warning::LongPacketsLost => {
+                "This network loses long packets: much of what you do will hang."
+            }
             Warning::HostNotApplied => "Routes and firewall could not be set.",
         }
     }
@@ -255,6 +313,8 @@ impl Text for English {
             Label::Tries => "PIN tries left",
             Label::Gateway => "Gateway",
             Label::Traffic => "Traffic",
+            Label::Path => "Path",
+            Label::Offload => "Offload",
             Label::Wish => "Wanted",
             Label::Host => "Host",
             Label::Evidence => "Evidence",

@@ -11,7 +11,8 @@ use std::{
 use sluss_ipc::enroll::Order;
 use sluss_ipc::{
     Algorithm, Call, Card, CardKind, Evidence, Gateway, Host, HostMode, Intent, Key, KeyMode,
-    Location, Outcome, OutsideReason, Request, Response, Role, SCHEMA, Status, Traffic, Tunnel,
+    Location, Outcome, OutsideReason, PacketReport, PathMtu, PathVerdict, Request, Response, Role,
+    SCHEMA, Segmentation, Status, Traffic, TunOffload, Tunnel,
     server::{self, Answer, Listener},
 };
 use tempfile::TempDir;
@@ -188,6 +189,18 @@ pub(crate) fn home() -> Status {
             handshake_age_ms: Some(40_000),
             unanswered_handshakes: 0,
         }),
+        packets: Some(PacketReport {
+            mtu: 1420,
+            policy_mtu: 1420,
+            path: Some(PathMtu {
+                mtu: 1420,
+                verdict: PathVerdict::Confirmed,
+                age_ms: 40_000,
+            }),
+            tun: TunOffload::TcpAndUdp,
+            send: Segmentation::Offloaded,
+            receive: true,
+        }),
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),
             beacon: "city hall".to_owned(),
@@ -216,6 +229,7 @@ pub(crate) fn office() -> Status {
             },
         },
         traffic: None,
+        packets: None,
         ..home()
     }
 }

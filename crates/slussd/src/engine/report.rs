@@ -20,6 +20,7 @@ pub struct Figures {
     pub traffic: Option<ipc::Traffic>,
     /// The endpoint in use, if the tunnel is there.
     pub endpoint: Option<std::net::SocketAddr>,
+    pub packets: Option<ipc::PacketReport>,
 }
 
 impl Engine {
@@ -48,6 +49,7 @@ impl Engine {
             gateway: Some(gateway(&self.policy, figures)),
             card: self.card(),
             traffic: figures.traffic,
+            packets: figures.packets,
             evidence: state
                 .evidence
                 .iter()
@@ -168,6 +170,9 @@ impl Engine {
             slow.then_some(ipc::Warning::CardSlow),
             missed.then_some(ipc::Warning::CardMissed),
             not_applied.then_some(ipc::Warning::HostNotApplied),
+            figures
+                .loses_long_packets()
+                .then_some(ipc::Warning::LongPacketsLost),
         ]
         .into_iter()
         .flatten()
@@ -277,6 +282,11 @@ fn gateway_silent(state: &sup::State, figures: Figures) -> bool {
 }
 
 impl Figures {
+    fn loses_long_packets(&self) -> bool {
+        let path = self.packets.and_then(|packets| packets.path);
+        path.is_some_and(|path| path.verdict == ipc::PathVerdict::TooNarrow)
+    }
+
     /// Whether the newest session may still carry packets (whitepaper 6.2).
     fn has_session(&self) -> bool {
         let reject_after = millis(sluss_wg::Timing::default().reject_after);

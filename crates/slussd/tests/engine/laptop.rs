@@ -34,6 +34,8 @@ pub(crate) struct Laptop {
     pub(crate) beacon: bool,
     pub(crate) host: Option<HostMode>,
     pub(crate) tunnel: Option<sup::Op>,
+    /// What the tunnel's device was given since it was made.
+    pub(crate) mtu: Option<u16>,
     /// When the gateway answered last.
     pub(crate) handshake: Option<Duration>,
     pub(crate) calls: u64,
@@ -62,6 +64,7 @@ impl Laptop {
             beacon: false,
             host: None,
             tunnel: None,
+            mtu: None,
             handshake: None,
             calls: 0,
             card: Vec::new(),
@@ -115,6 +118,11 @@ impl Laptop {
                     }
                     Effect::DiscardTunnel { .. } => self.tunnel = None,
                     Effect::Tunnel(order) => self.orders.push(order),
+                    Effect::ResizeTunnel { op, mtu } => {
+                        assert_eq!(self.tunnel, Some(op));
+                        self.mtu = Some(mtu);
+                        inputs.insert(0, Input::TunnelResized);
+                    }
                     Effect::ApplyHost { op, mode } => {
                         self.host = Some(mode);
                         inputs.insert(0, Input::HostApplied { op });
@@ -244,6 +252,7 @@ impl Laptop {
         };
         let figures = Figures {
             traffic: self.tunnel.map(|_| traffic),
+            packets: None,
             endpoint: None,
         };
         self.engine.status(figures, sup::Time::since_boot(self.now))

@@ -337,6 +337,7 @@ impl Day {
                 Vec::new()
             }
             Effect::CancelProbe { .. }
+            | Effect::ResizeTunnel { .. }
             | Effect::LockSession
             | Effect::Answer { .. }
             | Effect::Status { .. }
