@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("iproute2", Program("ip")),
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
+    ("tcpdump", Program("tcpdump")),
     ("wireguard-tools", Program("wg")),
     ("wireguard-go", Program("wireguard-go")),
     ("openssl", Program("openssl")),

@@ -142,7 +142,7 @@ pub(crate) fn datagrams_larger_than_the_path_are_fragmented() -> Result<()> {
     Ok(())
 }
 
-fn nothing_lost((left, right): &(End, End)) -> Result<()> {
+pub(crate) fn nothing_lost((left, right): &(End, End)) -> Result<()> {
     for end in [left, right] {
         let lost = end.tunnel.stats().lost;
         ensure!(lost == Lost::default(), "{lost:?}");

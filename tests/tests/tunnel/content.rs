@@ -1,12 +1,13 @@
 //! What is sent through a tunnel, and how it is looked at when it comes out: every byte.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 use sluss_platform::clock::boottime;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::cable::{Cable, PATIENCE, Way, udp_pair};
 
@@ -110,6 +111,35 @@ pub(crate) fn udp(way: Way<'_>, lengths: &[usize]) -> Result<()> {
         ensure!(
             got[..came] == *pattern.message(which, length),
             "datagram {which} of {length} bytes differs"
+        );
+    }
+    Ok(())
+}
+
+/// Asks for an echo of each of these lengths (RFC 792, RFC 4443), and looks at what comes back.
+pub(crate) fn echo(way: Way<'_>, lengths: &[usize]) -> Result<()> {
+    let pattern = Pattern::new();
+    let (domain, protocol, request) = match way.address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 128),
+    };
+    let socket = way
+        .from
+        .run(|| Socket::new(domain, Type::DGRAM, Some(protocol)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(&SockAddr::from(SocketAddr::new(way.address, 0)))?;
+    for (which, &length) in (0..).zip(lengths) {
+        // Type, code, checksum and identifier, which are the kernel's to fill in, sequence number.
+        let mut message = vec![request, 0, 0, 0, 0, 0, 0, which as u8];
+        message.extend(pattern.message(which, length));
+        socket.send(&message)?;
+        let mut got = vec![0; message.len() + 1];
+        let came = (&socket)
+            .read(&mut got)
+            .with_context(|| format!("echo {which} of {length} bytes"))?;
+        ensure!(
+            got[6..came] == message[6..],
+            "echo {which} of {length} bytes differs"
         );
     }
     Ok(())

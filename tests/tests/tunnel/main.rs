@@ -2,6 +2,7 @@
 
 mod bulk;
 mod cable;
+mod checksums;
 mod content;
 mod life;
 mod mixes;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use sluss_tests::{trial, trials};
 
 use bulk::*;
+use checksums::*;
 use life::*;
 use mixes::*;
 
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
         trial!(udp_of_every_size_at_every_mtu),
         trial!(a_million_packets_with_every_pair_of_offloads),
         trial!(random_packets_arrive_as_they_were),
+        trial!(random_conversations_are_understood),
+        trial!(tcpdump_finds_no_bad_checksum),
+        trial!(damaged_packets_are_not_repaired),
         trial!(bulk_both_ways),
         trial!(datagrams_larger_than_the_path_are_fragmented),
         trial!(what_is_sent_carries_the_mark),

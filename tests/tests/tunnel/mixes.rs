@@ -3,15 +3,83 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
+use fastrand::Rng;
 use sluss_platform::clock::boottime;
 use sluss_tests::end::{Offloads, TUN};
 use sluss_tests::tap::{Frame, Inlet, Outlet};
 use sluss_tunnel::Lost;
 
-use crate::cable::{CARDS, Cable};
+use crate::bulk::nothing_lost;
+use crate::cable::{CARDS, Cable, Way};
+use crate::content::{echo, packets, tcp, udp};
 use crate::packets::Source;
 
 const MTU: u16 = 1420;
+
+/// Connections, conversations, fragments and echoes at once, on all of these ways, of sizes that the seed chooses.
+pub(crate) fn converse(ways: &[Way<'_>], seed: u64) -> Result<()> {
+    println!("seed {seed}");
+    let random = &mut Rng::with_seed(seed);
+    for way in ways {
+        for network in [way.from, way.to] {
+            // Less under way than the TUN device has room for: a drop there would be nobody's fault.
+            network.sysctl("ipv4.tcp_wmem", "4096 65536 262144")?;
+            network.sysctl("ipv4.ping_group_range", "0 0")?;
+            network.sysctl("ipv4.tcp_ecn", if random.bool() { "1" } else { "0" })?;
+        }
+    }
+    std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for &way in ways {
+            for _ in 0..random.usize(1..4) {
+                let most = [100, 3_000, 65_535][random.usize(..3)];
+                let writes = lengths_of(random, 40, most);
+                running.push(scope.spawn(move || tcp(way, &writes).context("TCP")));
+            }
+            let datagrams = lengths_of(random, 40, 65_507);
+            running.push(scope.spawn(move || udp(way, &datagrams).context("UDP")));
+            let count = random.u64(100..600);
+            running.push(scope.spawn(move || packets(way, count).context("bursts of UDP")));
+            let echoes = lengths_of(random, 40, 4_000);
+            running.push(scope.spawn(move || echo(way, &echoes).context("echo")));
+        }
+        for thread in running {
+            thread.join().expect("no panic")?;
+        }
+        Ok(())
+    })
+}
+
+fn lengths_of(random: &mut Rng, count: usize, most: usize) -> Vec<usize> {
+    (0..count).map(|_| random.usize(..=most)).collect()
+}
+
+pub(crate) fn random_conversations_are_understood() -> Result<()> {
+    let cable = Cable::new(1500)?;
+    let started = boottime();
+    let mut seed = 3_000;
+    for card in CARDS {
+        cable.fit(card)?;
+        for here in Offloads::every() {
+            // Both ways at once: every other pair shows the rest.
+            for there in [Offloads::ALL, Offloads::NONE, here] {
+                seed += 1;
+                let ends = cable.tunnels_with([here, there])?;
+                converse(&cable.ways(), seed)
+                    .and_then(|()| nothing_lost(&ends))
+                    .with_context(|| {
+                        format!("seed {seed}: {here:?} to {there:?}, card {card:?}")
+                    })?;
+            }
+        }
+    }
+    println!(
+        "measured {} mixes in {:?}",
+        seed - 3_000,
+        boottime() - started
+    );
+    Ok(())
+}
 
 /// What the whitepaper (5.4.6) and IP make of a packet.
 #[derive(Debug, PartialEq, Eq)]

@@ -406,6 +406,34 @@ impl Source {
         }
     }
 
+    /// TCP or UDP of one flow to the host 2, packets of one size, some with a wrong checksum: which those are is told.
+    pub(crate) fn damaged(&mut self, count: usize) -> Vec<(Frame, bool)> {
+        let transport = if self.random.bool() {
+            self.tcp_transport()
+        } else {
+            self.udp_transport()
+        };
+        let mut next = self.first(transport);
+        (next.host, next.hops, next.service, next.fragment) = (2, 64, 0, 0x4000);
+        let size = self.random.usize(100..1_300);
+        let mut packets = Vec::new();
+        for _ in 0..count {
+            next.payload = self.bytes(size);
+            let is_damaged = self.random.u8(..4) == 0;
+            next.damage = if is_damaged {
+                self.random.u16(1..0xffff)
+            } else {
+                0
+            };
+            packets.push((Frame::of(next.bytes()), is_damaged));
+            next.id = next.id.wrapping_add(1);
+            if let Transport::Tcp { sequence, .. } = &mut next.transport {
+                *sequence = sequence.wrapping_add(size as u32);
+            }
+        }
+        packets
+    }
+
     /// What a program writes in one piece.
     fn super_packets(&mut self) -> Vec<Frame> {
         let transport = if self.random.bool() {
