@@ -56,6 +56,27 @@ pub(crate) fn for_demo() -> Result<()> {
     Ok(())
 }
 
+/// Who takes part in the benchmark, and the benchmark itself.
+pub(crate) fn for_bench() -> Result<()> {
+    uapi()?;
+    peer(BORINGTUN)?;
+    peer(GOTATUN)?;
+    progress::show(
+        "Building the benchmark",
+        cargo().args([
+            "build",
+            "--release",
+            "--package",
+            "sluss-tests",
+            "--bin",
+            "sluss-bench",
+            "--bin",
+            "sluss-forward",
+        ]),
+    )?;
+    Ok(())
+}
+
 /// What the tests run besides themselves.
 pub(crate) fn for_tests() -> Result<()> {
     for_lab()?;

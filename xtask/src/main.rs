@@ -1,6 +1,7 @@
-//! `cargo xtask`: demo, test, soak and tidy, and what they need installed and built.
+//! `cargo xtask`: demo, test, soak, bench and tidy, and what they need installed and built.
 
 mod areas;
+mod bench;
 mod builds;
 mod prerequisites;
 mod progress;
@@ -18,6 +19,8 @@ cargo xtask test [AREA...]   everything that CI runs, or the areas named
 cargo xtask tidy             the rules of the house alone
 cargo xtask soak [--minutes N] [--keep] [TARGET...]
                              what takes long: the parsers read what a fuzzer chooses, ten minutes each
+cargo xtask bench [--quick] [--peer NAME=PATH] [OPTION...]
+                             ours beside other people's WireGuard, in turns; --help tells the options
 cargo xtask build            what demo and test need, without running anything
 ";
 
@@ -58,6 +61,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             soak::run(&order)?;
             Ok(ExitCode::SUCCESS)
         }
+        ["bench", options @ ..] => bench::run(options),
         ["build"] => {
             if let Some(code) = prerequisites::provide()? {
                 return Ok(code);

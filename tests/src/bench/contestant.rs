@@ -18,6 +18,10 @@ use crate::netns::{Netns, Process};
 /// What a tunnel is made for: 1500 bytes of Ethernet less IPv6, UDP and WireGuard.
 pub const MTU: usize = 1420;
 
+/// Packets that a TUN device holds for its reader. The kernel's 500 would lose a burst's head whenever somebody else has
+/// the processor for a millisecond, and tell more of the scheduler than of the tunnel.
+const QUEUE: usize = 10_000;
+
 const PRIVATE: [[u8; 32]; 2] = [[1; 32], [2; 32]];
 const INNER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2)];
 
@@ -25,6 +29,9 @@ const INNER: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0
 pub const OURS: &str = "sluss";
 pub const FORWARDER: &str = "forwarder";
 pub const BARE: &str = "bare";
+
+/// Sealing and opening without a tunnel, which is listed beside them.
+pub const AEAD: &str = "aead";
 
 /// How long an end may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,15 +53,13 @@ enum Kind {
 }
 
 impl Contestant {
-    /// All that xtask provides: floors first, ours, then the peers.
-    pub fn provided() -> Result<Vec<Contestant>> {
-        let own = std::env::current_exe()?;
-        let beside = |name: &str| own.with_file_name(name);
+    /// All that xtask provides: floors first, ours, then the peers. The forwarder is the caller's own.
+    pub fn provided(forwarder: &Path) -> Result<Vec<Contestant>> {
         let aloud: &[&str] = &["--foreground", "--disable-drop-privileges"];
         Ok([
             (BARE, Kind::Bare),
-            (FORWARDER, Kind::Forwarder(beside("sluss-forward"))),
-            (OURS, Kind::WireGuard(beside("sluss-uapi"), &[])),
+            (FORWARDER, Kind::Forwarder(forwarder.to_owned())),
+            (OURS, Kind::WireGuard(artifacts::sluss_uapi()?, &[])),
             ("boringtun", Kind::WireGuard(artifacts::boringtun()?, aloud)),
             ("gotatun", Kind::WireGuard(artifacts::gotatun()?, aloud)),
             (
@@ -75,6 +80,25 @@ impl Contestant {
             name: name.to_owned(),
             kind: Kind::WireGuard(path.to_owned(), &["-f"]),
         }
+    }
+
+    /// What the program calls itself and its version, where it does.
+    pub fn version(&self) -> Option<String> {
+        let Kind::WireGuard(path, _) = &self.kind else {
+            return None;
+        };
+        let output = Command::new(path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let said = String::from_utf8(output.stdout).ok()?;
+        let line = said
+            .lines()
+            .next()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
+        line.filter(|_| output.status.success()).map(str::to_owned)
     }
 
     /// Starts both ends over the cable, and waits until they can be spoken through.
@@ -128,7 +152,9 @@ impl Contestant {
         if let Kind::WireGuard(..) = self.kind {
             configure(network, device, which)?;
         }
-        network.ip(&format!("link set {device} mtu {MTU} addrgenmode none up"))?;
+        network.ip(&format!(
+            "link set {device} mtu {MTU} txqueuelen {QUEUE} addrgenmode none up"
+        ))?;
         network.ip(&format!("addr add {}/24 dev {device}", INNER[which]))?;
         Ok(End {
             network: network.clone(),
@@ -159,6 +185,13 @@ fn configure(network: &Netns, device: &str, which: usize) -> Result<()> {
 /// Both ends of a contestant that runs.
 pub struct Tunnel {
     pub ends: [End; 2],
+}
+
+impl Tunnel {
+    /// All but the bare cable.
+    pub fn has_processes(&self) -> bool {
+        self.ends.iter().all(|end| end.process.is_some())
+    }
 }
 
 pub struct End {

@@ -1,5 +1,7 @@
 //! What was seen: one number each, with where it comes from; and what they come to over the rounds.
 
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,63 @@ pub struct Record {
 }
 
 impl Record {
+    /// Writes down what is seen of one contestant.
+    pub fn scribe(
+        &mut self,
+        round: u32,
+        setting: Setting,
+        contestant: &str,
+    ) -> impl FnMut(Part, Figure, f64) {
+        move |part, figure, value| {
+            self.observations.push(Observation {
+                round,
+                setting,
+                contestant: contestant.to_owned(),
+                part,
+                figure,
+                value,
+            });
+        }
+    }
+
+    /// Everybody of whom there is an observation, in the order of their first.
+    pub fn contestants(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for seen in &self.observations {
+            if !names.contains(&seen.contestant.as_str()) {
+                names.push(&seen.contestant);
+            }
+        }
+        names
+    }
+
+    /// What each figure comes to over the rounds.
+    pub fn medians(&self) -> Vec<Median> {
+        let mut values: BTreeMap<(Setting, &str, Part, Figure), Vec<f64>> = BTreeMap::new();
+        for seen in &self.observations {
+            let key = (
+                seen.setting,
+                seen.contestant.as_str(),
+                seen.part,
+                seen.figure,
+            );
+            values.entry(key).or_default().push(seen.value);
+        }
+        let medians = values.into_iter().filter_map(|(key, values)| {
+            let (setting, contestant, part, figure) = key;
+            Some(Median {
+                setting,
+                contestant: contestant.to_owned(),
+                part,
+                figure,
+                least: values.iter().copied().fold(f64::INFINITY, f64::min),
+                most: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                median: median(values)?,
+            })
+        });
+        medians.collect()
+    }
+
     /// The median over the rounds, if there is any observation; of an even number the mean of the two in the middle.
     pub fn median(
         &self,
@@ -93,6 +152,18 @@ impl Record {
         });
         median(matching.map(|seen| seen.value).collect())
     }
+}
+
+/// What the rounds come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Median {
+    pub setting: Setting,
+    pub contestant: String,
+    pub part: Part,
+    pub figure: Figure,
+    pub median: f64,
+    pub least: f64,
+    pub most: f64,
 }
 
 pub fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -22,9 +22,6 @@ const GULP: usize = 1 << 20;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Before the measurement, so that the window has opened.
-const WARM_UP: Duration = Duration::from_millis(500);
-
 /// What was carried in a while, and at what cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Carried {
@@ -48,7 +45,7 @@ pub fn measure(
         .iter()
         .map(|&(from, to)| Stream::open(&tunnel.ends[from], &tunnel.ends[to], &received))
         .collect::<Result<Vec<_>>>()?;
-    thread::sleep(WARM_UP);
+    thread::sleep(warm_up(span));
     let look = || -> Result<_> {
         Ok((
             Instant::now(),
@@ -69,6 +66,11 @@ pub fn measure(
         ends: [0, 1].map(|end: usize| after.2[end] - before.2[end]),
         machine: all.saturating_sub(after.3 - before.3),
     })
+}
+
+/// How long a stream runs before a measurement of this length, so that its window has opened.
+pub fn warm_up(span: Duration) -> Duration {
+    span / 3
 }
 
 /// A sender and a receiver at work; dropping it ends both.

@@ -5,19 +5,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use sluss_tests::bench::cable::Setting;
 use sluss_tests::bench::contestant::Contestant;
-use sluss_tests::bench::record::{Figure, Part};
-use sluss_tests::bench::{self, Plan};
+use sluss_tests::bench::record::Part;
+use sluss_tests::bench::report::Report;
+use sluss_tests::bench::{self, Plan, plot, table};
 use sluss_tests::netns;
 
 /// Measures ours beside other people's WireGuard, in turns.
 #[derive(Parser)]
 struct Arguments {
-    /// How often everything is measured; the medians count.
-    #[arg(long, default_value_t = 5)]
-    rounds: u32,
+    /// How often everything is measured; the medians count [default: 5].
+    #[arg(long)]
+    rounds: Option<u32>,
     /// Another program with WireGuard's cross-platform socket, started as `PATH -f DEVICE`.
     #[arg(long = "peer", value_name = "NAME=PATH", value_parser = peer)]
     peers: Vec<(String, PathBuf)>,
@@ -30,9 +31,18 @@ struct Arguments {
     /// This cable alone.
     #[arg(long, value_delimiter = ',')]
     setting: Vec<Setting>,
-    /// How long each TCP measurement takes.
-    #[arg(long, default_value_t = 1.5)]
-    seconds: f64,
+    /// How long each TCP measurement takes [default: 1.5, in a hurry 0.4].
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// One short round, to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Writes everything that was seen to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draws CPU time and throughput as SVG into this file.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -49,29 +59,21 @@ fn main() -> ExitCode {
 fn play(arguments: &Arguments) -> Result<()> {
     let plan = plan(arguments)?;
     let record = bench::run(&plan, |step| eprintln!("{step}"))?;
-    for &setting in &plan.settings {
-        for contestant in &plan.contestants {
-            print!("{:<8} {:<20}", setting.name(), contestant.name);
-            for figure in [
-                Figure::GigabitsPerSecond,
-                Figure::CpuPerGbSender,
-                Figure::CpuPerGbReceiver,
-                Figure::CpuPerGb,
-                Figure::CpuPerGbMachine,
-            ] {
-                match record.median(setting, &contestant.name, Part::Tcp, figure) {
-                    Some(value) => print!(" {value:>8.2}"),
-                    None => print!("        -"),
-                }
-            }
-            println!();
-        }
+    let report = Report::new(&plan, &record)?;
+    println!("{}", report.place());
+    print!("{}", table::show(&record, &plan.settings, &report.limits));
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, report.json()?).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &arguments.plot {
+        plot::draw(&plan, &record, path)?;
     }
     Ok(())
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan> {
-    let mut contestants = Contestant::provided()?;
+    let mut contestants =
+        Contestant::provided(&std::env::current_exe()?.with_file_name("sluss-forward"))?;
     contestants.extend(
         arguments
             .peers
@@ -87,21 +89,25 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     let wanted =
         |name: &String| arguments.contestants.is_empty() || arguments.contestants.contains(name);
     contestants.retain(|contestant| wanted(&contestant.name));
-    let or_all = |settings: &[Setting]| match settings {
-        [] => Setting::ALL.to_vec(),
-        some => some.to_vec(),
-    };
+    let seconds = arguments
+        .seconds
+        .unwrap_or(if arguments.quick { 0.4 } else { 1.5 });
     Ok(Plan {
-        rounds: arguments.rounds,
+        rounds: arguments
+            .rounds
+            .unwrap_or(if arguments.quick { 1 } else { 5 }),
         settings: or_all(&arguments.setting),
-        parts: if arguments.only.is_empty() {
-            vec![Part::Tcp]
-        } else {
-            arguments.only.clone()
-        },
+        parts: or_all(&arguments.only),
         contestants,
-        span: Duration::from_secs_f64(arguments.seconds),
+        span: Duration::from_secs_f64(seconds),
     })
+}
+
+fn or_all<T: ValueEnum>(chosen: &[T]) -> Vec<T> {
+    match chosen {
+        [] => T::value_variants().to_vec(),
+        some => some.to_vec(),
+    }
 }
 
 fn peer(argument: &str) -> Result<(String, PathBuf), String> {

@@ -69,6 +69,13 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "bench",
+        shows: "the benchmark measures what it says, whatever the speeds",
+        checks: &[Lab("bench")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "platform",
         shows: "routes, firewall, links and clock of a real kernel",
         checks: &[Crate("sluss-platform"), Lab("platform")],
