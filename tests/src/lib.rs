@@ -22,4 +22,5 @@ pub mod stage;
 pub mod tap;
 pub mod token;
 pub mod trials;
+pub mod uapi;
 pub mod world;

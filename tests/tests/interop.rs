@@ -1,7 +1,7 @@
 //! Our engine against other people's: wireguard-go, gotatun and boringtun, in both roles, over rekeys, data both ways.
 
 use std::net::UdpSocket;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluss_platform::clock::boottime;
 use sluss_tests::end::{End, Offloads, PORT, Settings, add_address, endpoint, public};
-use sluss_tests::moment::eventually;
-use sluss_tests::netns::{Netns, Process, veth};
-use sluss_tests::{artifacts, skip, trial, trials};
+use sluss_tests::netns::{Netns, veth};
+use sluss_tests::uapi::{Device, Program};
+use sluss_tests::{trial, trials};
 use sluss_tunnel::{Event, Lost};
 use sluss_wg::{Role, Timing};
 
@@ -30,56 +30,13 @@ const PRESHARED: [u8; 32] = [5; 32];
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How other people's programs are started.
-#[derive(Clone, Copy, Debug)]
-enum Program {
-    WireguardGo,
-    Gotatun,
-    Boringtun,
-}
-
-impl Program {
-    fn command(self, device: &str) -> Result<Command> {
-        Ok(match self {
-            Program::WireguardGo => {
-                let Ok(path) = which("wireguard-go") else {
-                    skip!("wireguard-go is not installed (package wireguard-go)");
-                };
-                let mut command = Command::new(path);
-                command
-                    .args(["--foreground", device])
-                    .env("WG_PROCESS_FOREGROUND", "1");
-                command
-            }
-            Program::Gotatun => {
-                let mut command = Command::new(artifacts::gotatun()?);
-                command.args(["--foreground", "--disable-drop-privileges", device]);
-                command
-            }
-            Program::Boringtun => {
-                let mut command = Command::new(artifacts::boringtun()?);
-                command.args(["--foreground", "--disable-drop-privileges", device]);
-                command
-            }
-        })
-    }
-}
-
-fn which(program: &str) -> Result<String> {
-    let output = Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .output()?;
-    ensure!(output.status.success(), "no {program}");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
 /// Our end, theirs, and a socket on each side of the tunnel.
 struct Pair {
     ours: End,
     here: UdpSocket,
     there: UdpSocket,
     rounds: u64,
-    _theirs: Process,
+    _theirs: Device,
 }
 
 /// Who speaks first.
@@ -180,7 +137,10 @@ impl Pair {
                         println!("session {sessions} after {:?}", boottime() - started);
                     }
                     Event::Failed(error) => return Err(error.into()),
-                    Event::Peer(_) | Event::StampReserved { .. } | Event::DhWanted { .. } => {}
+                    Event::Peer(_)
+                    | Event::StampReserved { .. }
+                    | Event::DhWanted { .. }
+                    | Event::PathMtu(_) => {}
                 }
             }
         }
@@ -204,20 +164,8 @@ fn configure(
     network: &Netns,
     name: &str,
     initiator: Initiator,
-) -> Result<Process> {
-    let device = format!("{name}0");
-    std::fs::create_dir_all("/run/wireguard")?;
-    let mut command = program.command(&device)?;
-    let process = network.spawn(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()),
-    )?;
-    let socket = format!("/run/wireguard/{device}.sock");
-    eventually("their configuration socket", PATIENCE, || {
-        Ok(std::fs::exists(&socket)?.then_some(()))
-    })?;
+) -> Result<Device> {
+    let device = Device::start(program, network, &format!("{name}0"))?;
     let mut configuration = format!(
         "[Interface]\nPrivateKey = {}\nListenPort = {PORT}\n\
          [Peer]\nPublicKey = {}\nPresharedKey = {}\nAllowedIPs = 10.9.0.1/32, fd09::1/128\n",
@@ -228,15 +176,12 @@ fn configure(
     if initiator == Initiator::They {
         configuration += &format!("Endpoint = 192.0.2.1:{PORT}\n");
     }
-    network.feed(
-        Command::new("wg").args(["setconf", &device, "/dev/stdin"]),
-        &configuration,
-    )?;
-    network.ip(&format!("link set {device} mtu 1420 up"))?;
+    device.wg_conf("setconf", &configuration)?;
+    network.ip(&format!("link set {} mtu 1420 up", device.name))?;
     for address in ["10.9.0.2/24", "fd09::2/64"] {
-        add_address(network, &device, address)?;
+        add_address(network, &device.name, address)?;
     }
-    Ok(process)
+    Ok(device)
 }
 
 /// Our clock is short; theirs does not mind.

@@ -42,6 +42,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("ethtool", Program("ethtool")),
     ("tcpdump", Program("tcpdump")),
     ("wireguard-tools", Program("wg")),
+    // wg-quick's way to set a default route
+    ("procps", Program("sysctl")),
     ("wireguard-go", Program("wireguard-go")),
     ("openssl", Program("openssl")),
     ("dbus-daemon", Program("dbus-daemon")),

@@ -4,10 +4,11 @@
 //! the sessions.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use sluss_platform::{TunDevice, UdpOffload, UdpSocket, clock, tunnel_io};
@@ -72,17 +73,13 @@ impl Interface {
         self.engine.is_none().then(|| self.tun.as_fd())
     }
 
-    /// Drops what comes out of a TUN device that no engine reads.
-    ///
-    /// # Errors
-    /// The device is gone.
-    pub fn discard(&self) -> Result<()> {
+    /// Drops what comes out of a TUN device that no engine reads. Says whether the device is still there.
+    pub fn discard(&self) -> bool {
         let mut frame = vec![0; usize::from(u16::MAX) + 1];
         loop {
             match self.tun.recv(&mut frame) {
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error).context("the TUN device is gone"),
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
             }
         }
     }

@@ -70,7 +70,9 @@ impl Parser {
 
 fn device_setting(key: &str, value: &str) -> Option<Setting> {
     match key {
-        "private_key" => secret(value).map(|key| Setting::PrivateKey(unless_zero(key))),
+        "private_key" => {
+            secret(value).map(|key| Setting::PrivateKey(unless_zero(key).map(clamped)))
+        }
         "listen_port" => number(value).map(Setting::ListenPort),
         "fwmark" => number(value).map(Setting::Fwmark),
         "replace_peers" => when_true(value, Setting::ReplacePeers),
@@ -123,6 +125,13 @@ fn unless_zero(secret: Secret) -> Option<Secret> {
     (*secret != [0; 32]).then_some(secret)
 }
 
+/// The bits that X25519 fixes anyway (RFC 7748, 5), as every implementation shows them.
+fn clamped(mut key: Secret) -> Secret {
+    key[0] &= 0b1111_1000;
+    key[31] = key[31] & 0b0111_1111 | 0b0100_0000;
+    key
+}
+
 /// `192.0.2.1:51820`, `[2001:db8::1]:51820`, `[fe80::1%eth0]:51820`.
 fn endpoint(value: &str) -> Option<SocketAddr> {
     if let Ok(address) = value.parse() {
@@ -165,5 +174,53 @@ impl Answer {
         self.line("errno", errno);
         self.0.push('\n');
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever may open the socket may send anything. What is read without an error has the shape of something that is in order.
+    #[test]
+    fn lines_that_nobody_would_write_are_refused_and_no_more() {
+        const LINES: &[&str] = &[
+            "private_key=e84b5a6d2717c1003a13b431570353dbaca9146cf150c5f8575680feba52027a",
+            "listen_port=12912",
+            "endpoint=[fe80::33%lo]:51820",
+            "endpoint=192.0.2.1:7",
+            "allowed_ip=-192.168.4.4/32",
+            "persistent_keepalive_interval=25",
+        ];
+        const ODD: &[u8] = b"=-+/%[]:.0fz\xc3\xa5\0\r";
+        let seed = 4;
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut read = 0;
+        for _ in 0..50_000 {
+            let mut parser = Parser {
+                about_peer: random.bool(),
+            };
+            let mut line = random.choice(LINES).expect("some").as_bytes().to_vec();
+            for _ in 0..random.usize(..4) {
+                let at = random.usize(..line.len());
+                match random.u8(..3) {
+                    0 => line[at] = *random.choice(ODD).expect("some"),
+                    1 => line.truncate(at.max(1)),
+                    _ => line.insert(at, *random.choice(ODD).expect("some")),
+                }
+            }
+            let Ok(line) = String::from_utf8(line) else {
+                continue;
+            };
+            match parser.line(&line) {
+                Ok(_) => read += 1,
+                Err(errno) => assert!(
+                    errno == Errno::EINVAL || errno == Errno::EPROTO && !line.contains('='),
+                    "{line}"
+                ),
+            }
+        }
+        assert!(read > 1_000, "many are in order");
     }
 }

@@ -104,12 +104,13 @@ pub fn serve(mut interface: Interface, socket: &Socket, signals: &SignalFd) -> R
         let [signal, failed, touched, connected, rest @ ..] = &ready[..] else {
             unreachable!("a flag for each source");
         };
-        if *signal || *failed || *touched && !socket.is_there() {
-            return Ok(());
-        }
         let (called, unread) = rest.split_at(clients.len());
-        if unread.contains(&true) {
-            interface.discard()?;
+        let is_over = *signal
+            || *failed
+            || *touched && !socket.is_there()
+            || unread.contains(&true) && !interface.discard();
+        if is_over {
+            return Ok(());
         }
         let mut called = called.iter();
         clients.retain_mut(|client| called.next() != Some(&true) || client.serve(&mut interface));
@@ -181,13 +182,18 @@ impl Client {
             }
         }
         if count == 0 {
-            // The end of the input ends a request as well as an empty line does.
-            if let Request::Set { .. } = self.request {
-                self.accept_line(b"", interface);
-            }
-            return false;
+            self.end(interface);
         }
-        self.input.len() < LONGEST
+        count != 0 && self.input.len() < LONGEST
+    }
+
+    /// The end of the input ends its last line, and a request as well as an empty line does.
+    fn end(&mut self, interface: &mut Interface) {
+        let line = std::mem::take(&mut self.input);
+        let is_whole = line.is_empty() || self.accept_line(&line, interface);
+        if let (true, Request::Set { .. }) = (is_whole, &self.request) {
+            self.accept_line(b"", interface);
+        }
     }
 
     fn accept_line(&mut self, line: &[u8], interface: &mut Interface) -> bool {

@@ -21,6 +21,13 @@ pub(super) const AREAS: &[Area] = &[
         aside: true,
     },
     Area {
+        name: "uapi",
+        shows: "our engine as a plain WireGuard device: wg, wg-quick, and every request beside wireguard-go",
+        checks: &[Crate("sluss-uapi"), Lab("uapi")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "tidy",
         shows: "formatting, lints, and the rules of the house",
         checks: &[
