@@ -25,6 +25,7 @@ mod packet;
 mod path_mtu;
 mod run;
 mod segment;
+mod sync;
 mod tunnel;
 
 pub use io::{Clock, Io, Offload, Readiness, Received, Segmenting, Tun, Udp, Waiter, Waker};

@@ -1,10 +1,10 @@
 //! Letters from one thread to another, which looks at one flag per batch and locks only if something came.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::Waker;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Where one thread finds what others have to tell it.
 pub(crate) struct Mailbox<T> {

@@ -5,10 +5,10 @@
 //! when the earlier of their timeouts could have run out. It is woken for that once: when a cell is set while nobody
 //! watches. As long as there is traffic it looks about every ten seconds; two looks after the last packet, never again.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use core::time::Duration;
 use std::net::SocketAddr;
 
+use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use crate::{PeerId, Time};
 
 /// Something that [`crate::Device`] must know, told once when it becomes so.
@@ -91,7 +91,8 @@ impl Activity {
 
     /// Stops watching, unless a half set a cell meanwhile and will not tell because it thought that it was watched.
     pub(crate) fn unwatch(&self) -> bool {
-        self.watched.store(false, SeqCst);
+        // A swap, since that sees the cell of a half that thought so.
+        self.watched.swap(false, SeqCst);
         let was_in_time = self.owes.time().is_none() && self.awaits.time().is_none();
         was_in_time || !self.watch()
     }

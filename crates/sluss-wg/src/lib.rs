@@ -40,6 +40,7 @@ mod peer;
 mod replay;
 mod session;
 mod stack;
+mod sync;
 mod time;
 mod turn;
 

@@ -83,6 +83,12 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "loom",
+        shows: "letters and keepalive cells between the tunnel's threads, in every order of events",
+        checks: &[Crate("loom")],
+        ..PLAIN
+    },
+    Area {
         name: "platform",
         shows: "routes, firewall, links and clock of a real kernel",
         checks: &[Crate("sluss-platform"), Lab("platform")],

@@ -48,7 +48,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("sluss-fuzz", &["sluss-card", "sluss-policy"]),
-    ("sluss-uapi", &["sluss-wg", "sluss-tunnel", "sluss-platform"]),
+    (
+        "sluss-uapi",
+        &["sluss-wg", "sluss-tunnel", "sluss-platform"],
+    ),
+    ("sluss-loom", &["sluss-wg", "sluss-tunnel"]),
     ("xtask", &[]),
     ("card-rig", &[]),
 ];
