@@ -305,6 +305,8 @@ impl FakeUdp {
 
 impl Udp for FakeUdp {
     fn send(&self, _: SocketAddr, datagrams: &[u8], stride: usize) -> io::Result<usize> {
+        // udp(7), UDP_SEGMENT; and the largest payload of UDP over IPv4.
+        assert!(datagrams.len().div_ceil(stride) <= 64 && datagrams.len() <= 65_507);
         match &mut *self.network.lock().expect("no panic") {
             Network::Whole(other) => {
                 for datagram in datagrams.chunks(stride) {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, Notice, PeerConfig, TAG};
+use sluss_wg::{Dropped, Event, HEADER, Input, NotSealed, Notice, PeerConfig, TAG, Timing};
 
 use crate::rig::{Node, SECOND, Setup, World, address, key, packet, tunnel_ip};
 
@@ -34,47 +34,87 @@ fn a_packet_larger_than_the_mtu_still_passes() {
     assert_eq!(*world.bob.received.last().unwrap(), large);
 }
 
+/// The packets as [`sluss_wg::Lane::seal`] wants them, with noise wherever it writes; and their lengths.
+fn batch(node: &Node, packets: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
+    let mut bytes = Vec::new();
+    for packet in packets {
+        let end = bytes.len() + node.outbound.datagram_len(packet.len());
+        bytes.extend([0xee; HEADER]);
+        bytes.extend(packet);
+        bytes.resize(end, 0xee);
+    }
+    (bytes, packets.iter().map(Vec::len).collect())
+}
+
 #[test]
 fn a_batch_is_sealed_over_one_lane() {
     let mut world = World::ordinary().connected();
-    let (now, peer, mut notices) = (world.now, world.alice.peer(), Vec::new());
+    let (now, peer) = (world.now, world.alice.peer());
     assert_eq!(world.alice.outbound.route(world.bob.ip.into()), Some(peer));
     // Lengths on both sides of a multiple of 16, the shortest packet, and more than the MTU.
     let packets: Vec<_> = (0..64)
         .chain([1500, 9000])
         .map(|length| packet(tunnel_ip(1), tunnel_ip(2), &vec![length as u8; length]))
         .collect();
-    let (mut bytes, mut lengths, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-    for packet in &packets {
-        let start = bytes.len();
-        bytes.extend([0xff; HEADER]);
-        bytes.extend(packet);
-        bytes.resize(
-            start + world.alice.outbound.datagram_len(packet.len()),
-            0xff,
-        );
-        lengths.push(packet.len());
-        ends.push(bytes.len());
-    }
+    let (mut bytes, lengths) = batch(&world.alice, &packets);
+    let (short, whole) = (bytes.len() - 1, bytes.len());
+    let mut notices = Vec::new();
     let mut lane = world
         .alice
         .outbound
         .lane(peer, now.boot, &mut notices)
         .unwrap();
     assert_eq!(lane.to(), address(2));
-    let short = bytes.len() - 1;
     assert_eq!(
         lane.seal(&mut bytes[..short], &lengths),
         Err(NotSealed::NoRoom)
     );
-    assert_eq!(lane.seal(&mut bytes, &lengths), Ok(bytes.len()));
-    let mut start = 0;
-    for (end, packet) in ends.into_iter().zip(&packets) {
-        world.bob.receive(address(1), &bytes[start..end], now);
+    assert_eq!(lane.seal(&mut bytes, &lengths), Ok(whole));
+    let mut rest = &bytes[..];
+    for packet in &packets {
+        let (datagram, others) = rest.split_at(world.alice.outbound.datagram_len(packet.len()));
+        world.bob.receive(address(1), datagram, now);
         assert_eq!(world.bob.received.last(), Some(packet));
-        start = end;
+        rest = others;
     }
     assert_eq!(world.bob.received.len(), 1 + packets.len());
+}
+
+/// Whitepaper 6.2: after REJECT-AFTER-MESSAGES nothing is sent on a session. What is left of a batch goes on the next.
+#[test]
+fn a_batch_may_use_up_the_counters() {
+    let timing = Timing {
+        rekey_after_messages: 20,
+        reject_after_messages: 40,
+        ..Timing::default()
+    };
+    let setup = || Setup {
+        timing,
+        ..Setup::default()
+    };
+    let mut world = World::new(setup(), setup()).connected();
+    let (now, peer) = (world.now, world.alice.peer());
+    let packets: Vec<_> = (0..60)
+        .map(|number| packet(tunnel_ip(1), tunnel_ip(2), &[number; 100]))
+        .collect();
+    let (mut bytes, lengths) = batch(&world.alice, &packets);
+    let mut notices = Vec::new();
+    let mut lane = world
+        .alice
+        .outbound
+        .lane(peer, now.boot, &mut notices)
+        .unwrap();
+    let ready = lane.seal(&mut bytes, &lengths).unwrap();
+    let datagrams = bytes[..ready].chunks(world.alice.outbound.datagram_len(lengths[0]));
+    assert_eq!(datagrams.len(), 39, "one counter was spent before");
+    for datagram in datagrams {
+        world.bob.receive(address(1), datagram, now);
+    }
+    world.pass(6 * SECOND);
+    let _ = world.alice_says(b"and on");
+    world.settle();
+    assert_eq!(world.bob.received[1..=60], packets);
+    assert_eq!(world.bob.dropped, []);
 }
 
 #[test]
