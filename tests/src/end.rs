@@ -120,9 +120,14 @@ impl End {
             Key::Software(key)
         };
         let (sender, events) = channel();
-        let tunnel = sluss_tunnel::start(engine, key, tunnel_io(tun, udp)?, move |event| {
-            // A test that no longer listens is fine.
-            let _ = sender.send(event);
+        // Its threads belong to the network, as the daemon's do: what they ask of the host is about this one.
+        let tunnel = network.run(|| {
+            let io = tunnel_io(tun, udp)?;
+            let tunnel = sluss_tunnel::start(engine, key, io, move |event| {
+                // A test that no longer listens is fine.
+                let _ = sender.send(event);
+            })?;
+            anyhow::Ok(tunnel)
         })?;
         Ok(End {
             tunnel,

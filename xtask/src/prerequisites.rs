@@ -40,6 +40,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("iproute2", Program("ip")),
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
+    ("iputils-ping", Program("ping")),
     ("tcpdump", Program("tcpdump")),
     ("wireguard-tools", Program("wg")),
     // wg-quick's way to set a default route

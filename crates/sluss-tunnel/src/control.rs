@@ -180,9 +180,13 @@ impl Control {
             return;
         };
         let (device, udp, peer) = (&self.device, &*self.udp, prober.peer());
-        let before = prober.known();
+        let (before, was_waiting) = (prober.known(), prober.is_waiting());
         let probe = act(prober, &|| largest_packet(device, udp, peer));
         let known = prober.known();
+        if was_waiting && !prober.is_waiting() {
+            // What the host had heard of the path, and why it did not segment, may have been forgotten meanwhile.
+            self.udp.path_changed();
+        }
         if let Some(probe) = probe {
             self.letters.post(Letter::Probe(probe));
         }

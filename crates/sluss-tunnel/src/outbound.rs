@@ -178,7 +178,7 @@ impl OutboundThread {
             .seal_probe(probe.peer, &probe.packet, probe.size.into(), now);
         let udp = &self.sender.udp;
         let outcome = match sealed {
-            None => path_mtu::Input::Unsent,
+            None => path_mtu::Input::Unsent(probe.id),
             Some((to, datagram)) => {
                 let sent = match probe.whole {
                     true => udp.send_whole(to, &datagram),
@@ -186,9 +186,9 @@ impl OutboundThread {
                 };
                 match sent {
                     Ok(true) => return,
-                    Ok(false) => path_mtu::Input::Refused(probe.size),
+                    Ok(false) => path_mtu::Input::Refused(probe.id),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                    Err(_) => path_mtu::Input::Unsent,
+                    Err(_) => path_mtu::Input::Unsent(probe.id),
                 }
             }
         };

@@ -84,16 +84,21 @@ pub(crate) enum Input {
     SessionEstablished,
     /// The laptop or the gateway is elsewhere: nothing that was known need be so.
     PathChanged,
-    /// The first link does not take a datagram as large as that of a probe of this size.
-    Refused(u16),
-    /// There is no session to send it with, or no network.
-    Unsent,
+    /// The first link does not take a datagram as large as this probe's.
+    Refused(ProbeId),
+    /// There was no session to send it with, or no network.
+    Unsent(ProbeId),
     /// [`Prober::deadline`] has come.
     Tick,
 }
 
+/// Names a probe of one [`Prober`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProbeId(u64);
+
 /// What the outbound thread is to send.
 pub(crate) struct Probe {
+    pub(crate) id: ProbeId,
     pub(crate) peer: PeerId,
     pub(crate) packet: Vec<u8>,
     /// Bytes of the packet that it is to look like.
@@ -107,7 +112,7 @@ pub(crate) struct Prober {
     discovery: Discovery,
     known: PathMtu,
     search: Option<Search>,
-    probes: u64,
+    last_probe: u64,
 }
 
 /// A search under way.
@@ -155,7 +160,7 @@ impl Prober {
             },
             discovery,
             search: None,
-            probes: 0,
+            last_probe: 0,
         }
     }
 
@@ -185,32 +190,31 @@ impl Prober {
         told: impl FnOnce() -> Option<u16>,
     ) -> Option<Probe> {
         match input {
-            Input::SessionEstablished if self.search.is_some() => None,
-            Input::SessionEstablished => {
-                let first = match self.known.verdict {
+            Input::SessionEstablished => match (&self.search, self.known.verdict) {
+                // What was asked may have been asked in vain, before the session was there.
+                (Some(search), _) => self.aim(search.aim, now),
+                (None, Verdict::Reduced) => self.begin(Aim::InUse(self.known.mtu), now),
+                (None, Verdict::Unanswered) => self.begin(Aim::Small, now),
+                (
+                    None,
                     Verdict::Untested
                     | Verdict::Confirmed
                     | Verdict::Fragmented
-                    | Verdict::TooNarrow => Aim::Ceiling,
-                    Verdict::Reduced => Aim::InUse(self.known.mtu),
-                    Verdict::Unanswered => Aim::Small,
-                };
-                self.begin(first, now)
-            }
+                    | Verdict::TooNarrow,
+                ) => self.begin(Aim::Ceiling, now),
+            },
             Input::PathChanged => {
                 self.known.verdict = Verdict::Untested;
                 self.known.at = now;
                 self.begin(Aim::Ceiling, now)
             }
-            Input::Refused(size) => {
-                let search = self.search.as_ref()?;
-                let is_asked = self.discovery.size(search.aim) == Some(size);
-                is_asked.then(|| self.give_up(now, told)).flatten()
-            }
-            Input::Unsent => {
+            Input::Refused(id) if self.is_last(id) => self.give_up(now, told),
+            Input::Unsent(id) if self.is_last(id) => {
                 self.search = None;
                 None
             }
+            // It has been overtaken.
+            Input::Refused(_) | Input::Unsent(_) => None,
             Input::Tick => {
                 let search = self.search.as_ref().filter(|search| search.until <= now)?;
                 if search.tries < MAX_PROBES {
@@ -272,6 +276,7 @@ impl Prober {
     }
 
     fn send(&mut self, now: Time) -> Option<Probe> {
+        self.last_probe += 1;
         let random = self.random();
         let search = self.search.as_mut()?;
         let echo = Echo::new(self.discovery.from, self.discovery.to, random);
@@ -280,6 +285,7 @@ impl Prober {
         search.sent.push((search.aim, echo));
         let packet = echo.packet();
         Some(Probe {
+            id: ProbeId(self.last_probe),
             peer: self.discovery.peer,
             size: self.discovery.size(search.aim).unwrap_or(match search.aim {
                 Aim::Fragments => self.discovery.floor,
@@ -398,11 +404,15 @@ impl Prober {
         };
     }
 
-    fn random(&mut self) -> [u8; 12] {
-        self.probes += 1;
+    fn is_last(&self, probe: ProbeId) -> bool {
+        probe == ProbeId(self.last_probe)
+    }
+
+    /// New for each probe.
+    fn random(&self) -> [u8; 12] {
         let hash = Blake2s256::new()
             .chain_update(self.discovery.seed)
-            .chain_update(self.probes.to_le_bytes())
+            .chain_update(self.last_probe.to_le_bytes())
             .finalize();
         std::array::from_fn(|at| hash[at])
     }

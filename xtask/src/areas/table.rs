@@ -72,7 +72,7 @@ pub(super) const AREAS: &[Area] = &[
     Area {
         name: "tunnel",
         shows: "packets through two tunnels of ours: sizes, families, offloads",
-        checks: &[Crate("sluss-tunnel"), Lab("tunnel")],
+        checks: &[Crate("sluss-tunnel"), Lab("tunnel"), Lab("path_mtu")],
         ..PLAIN
     },
     Area {

@@ -96,7 +96,7 @@ impl Laptop {
                 self.probes += 1;
                 assert!(self.probes < 100, "it does not end");
                 if probe.whole && probe.size > path.first_link {
-                    let refused = Input::Refused(probe.size);
+                    let refused = Input::Refused(probe.id);
                     next = self.prober.handle(refused, self.now, || path.told);
                     continue;
                 }
@@ -395,17 +395,25 @@ fn only_an_answer_is_kept_from_the_user() {
 #[test]
 fn without_a_session_nothing_is_waited_for() {
     let mut laptop = Laptop::new();
-    let probe = laptop
-        .prober
-        .handle(Input::PathChanged, laptop.now, || None);
-    assert!(probe.is_some());
-    assert!(
-        laptop
-            .prober
-            .handle(Input::Unsent, laptop.now, || None)
-            .is_none()
-    );
+    let mut handle = |input| laptop.prober.handle(input, laptop.now, || None);
+    let probe = handle(Input::PathChanged).expect("a probe");
+    assert!(handle(Input::Unsent(probe.id)).is_none());
     assert_eq!(laptop.prober.deadline(), None);
     assert!(!laptop.prober.is_waiting());
     assert_eq!(laptop.prober.known().verdict, Verdict::Untested);
+}
+
+/// The word that a probe did not go may come when the session is there, and asked already.
+#[test]
+fn late_word_of_an_unsent_probe_ends_nothing() {
+    let mut laptop = Laptop::new();
+    let mut handle = |input| laptop.prober.handle(input, laptop.now, || None);
+    let unsent = handle(Input::PathChanged).expect("a probe");
+    let sent = handle(Input::SessionEstablished).expect("another probe");
+    assert!(handle(Input::Unsent(unsent.id)).is_none());
+    assert!(handle(Input::Refused(unsent.id)).is_none());
+    assert!(laptop.prober.is_waiting());
+    let answer = time_exceeded(&sent.packet);
+    assert!(laptop.prober.accept(&answer, laptop.now, || None).0);
+    assert_eq!(laptop.prober.known().verdict, Verdict::Confirmed);
 }
