@@ -28,13 +28,17 @@ impl TunDevice {
         let device = DeviceBuilder::new()
             .name(name)
             .offload(wanted != Offload::None)
-            .tx_queue_len(QUEUE)
             .inherit_enable_state()
             .build_sync()
             .map_err(Error::system("make the TUN device"))?;
         device
             .set_nonblocking(true)
             .map_err(Error::system("use the TUN device without blocking"))?;
+        match device.set_tx_queue_len(QUEUE) {
+            // Linux wants CAP_NET_ADMIN over the whole machine for this, not over the network alone: no reason to stay down.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            set => set.map_err(Error::system("lengthen the TUN device's queue"))?,
+        }
         let offload = match (device.tcp_gso(), device.udp_gso()) {
             (false, _) => Offload::None,
             (true, false) => Offload::Tcp,
