@@ -15,6 +15,7 @@ pub mod logind;
 pub mod memory;
 pub mod moment;
 pub mod netns;
+pub mod relay;
 pub mod rig;
 pub mod servers;
 pub mod service_card;

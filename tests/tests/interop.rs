@@ -1,5 +1,6 @@
 //! Our engine against other people's: wireguard-go, gotatun and boringtun, in both roles, over rekeys, data both ways.
 
+use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use sluss_platform::clock::boottime;
 use sluss_tests::end::{End, Offloads, PORT, Settings, add_address, endpoint, public};
 use sluss_tests::netns::{Netns, veth};
+use sluss_tests::relay::{Relay, Weather};
 use sluss_tests::uapi::{Device, Program};
 use sluss_tests::{trial, trials};
 use sluss_tunnel::{Event, Lost};
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         trial!(wireguard_go_answers_us_over_two_rekeys),
         trial!(gotatun_answers_us_over_two_rekeys),
         trial!(boringtun_answers_us_over_two_rekeys),
+        trial!(nothing_comes_twice_or_forged_in_bad_weather),
         trial!(slow_all_three_initiate_over_two_rekeys, 400),
     ])
 }
@@ -56,9 +59,36 @@ impl Pair {
         veth((&left, "eth0"), (&right, "eth0"))?;
         left.ip("addr add 192.0.2.1/24 dev eth0")?;
         right.ip("addr add 192.0.2.2/24 dev eth0")?;
-        let theirs = configure(program, &right, name, initiator)?;
+        Pair::start(program, initiator, name, timing, (&left, &right))
+    }
+
+    /// The same with a network between us, which is not to be trusted.
+    fn apart(program: Program, name: &str, seed: u64) -> Result<(Pair, Relay)> {
+        let network = |side| Netns::new(&format!("{name}-{side}"));
+        let (left, middle, right) = (network("we")?, network("between")?, network("they")?);
+        veth((&left, "eth0"), (&middle, "eth0"))?;
+        veth((&right, "eth0"), (&middle, "eth1"))?;
+        left.ip("addr add 192.0.2.1/24 dev eth0")?;
+        middle.ip("addr add 192.0.2.2/24 dev eth0")?;
+        middle.ip("addr add 198.51.100.1/24 dev eth1")?;
+        right.ip("addr add 198.51.100.2/24 dev eth0")?;
+        let far = (endpoint("198.51.100.1")?, endpoint("198.51.100.2")?);
+        let relay = Relay::start(&middle, endpoint("192.0.2.2")?, far, seed)?;
+        let sides = (&left, &right);
+        let pair = Pair::start(program, Initiator::We, name, Timing::default(), sides)?;
+        Ok((pair, relay))
+    }
+
+    fn start(
+        program: Program,
+        initiator: Initiator,
+        name: &str,
+        timing: Timing,
+        (left, right): (&Netns, &Netns),
+    ) -> Result<Pair> {
+        let theirs = configure(program, right, name, initiator)?;
         let ours = End::start(
-            &left,
+            left,
             Settings {
                 private: OURS,
                 held: false,
@@ -205,6 +235,54 @@ fn gotatun_answers_us_over_two_rekeys() -> Result<()> {
 
 fn boringtun_answers_us_over_two_rekeys() -> Result<()> {
     answers_us(Program::Boringtun, "boring")
+}
+
+/// Replays and damaged messages, among those that come late, twice or not at all.
+fn nothing_comes_twice_or_forged_in_bad_weather() -> Result<()> {
+    let programs = [
+        (Program::WireguardGo, "go"),
+        (Program::Gotatun, "gota"),
+        (Program::Boringtun, "boring"),
+    ];
+    for (seed, (program, name)) in (5_000..).zip(programs) {
+        let (mut pair, relay) = Pair::apart(program, name, seed)?;
+        pair.round(Initiator::We)?;
+        relay.set(Weather {
+            lost: 50,
+            repeated: 50,
+            damaged: 50,
+            held: 100,
+            held_by: 100,
+            replayed: 100,
+        });
+        for (from, to) in [(&pair.here, &pair.there), (&pair.there, &pair.here)] {
+            to.set_read_timeout(Some(Duration::from_millis(30)))?;
+            numbered(from, to, 4_000).with_context(|| format!("{program:?}"))?;
+        }
+        let reused = &relay.log().reused;
+        ensure!(reused.is_empty(), "{program:?}: used again: {reused:?}");
+    }
+    Ok(())
+}
+
+/// Sends numbered datagrams, and looks at what comes of them: each once at most, as it was, and most of them.
+fn numbered(from: &UdpSocket, to: &UdpSocket, count: u64) -> Result<()> {
+    let content = |number: u64| number.to_be_bytes().repeat(1 + number as usize % 150);
+    let mut numbers = HashSet::new();
+    let mut got = [0; 2_048];
+    for first in (0..count).step_by(64) {
+        for number in first..first + 64 {
+            from.send(&content(number))?;
+        }
+        while let Ok(length) = to.recv(&mut got) {
+            let number = u64::from_be_bytes(*got.first_chunk().context("no number")?);
+            ensure!(got[..length] == content(number), "nobody sent this");
+            ensure!(numbers.insert(number), "number {number} came twice");
+        }
+    }
+    let most = count * 3 / 4;
+    ensure!(numbers.len() as u64 > most, "{} of {count}", numbers.len());
+    Ok(())
 }
 
 /// On their own clock, 120 s from session to session; side by side, since nearly all of it is waiting.

@@ -7,6 +7,7 @@ mod content;
 mod life;
 mod mixes;
 mod packets;
+mod rules;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use bulk::*;
 use checksums::*;
 use life::*;
 use mixes::*;
+use rules::*;
 
 fn main() -> ExitCode {
     trials::main(&[
@@ -28,6 +30,10 @@ fn main() -> ExitCode {
         trial!(damaged_packets_are_not_repaired),
         trial!(bulk_both_ways),
         trial!(datagrams_larger_than_the_path_are_fragmented),
+        trial!(in_bad_weather_nothing_comes_twice_or_forged),
+        trial!(sessions_follow_each_other_in_bad_weather),
+        trial!(no_counter_is_used_twice),
+        trial!(connections_survive_bad_weather),
         trial!(what_is_sent_carries_the_mark),
         trial!(a_host_without_ipv6_is_served),
         trial!(a_held_key_is_asked_elsewhere_and_nothing_stalls),
