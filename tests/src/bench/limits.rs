@@ -42,6 +42,18 @@ pub fn judge(record: &Record, settings: &[Setting]) -> Vec<Limit> {
         judge.trips(&mut limits);
         judge.memory(&mut limits);
     }
+    // Without traffic it does not matter over which cable there is none.
+    let judge = Judge {
+        record,
+        setting: Setting::Default,
+    };
+    let wake_ups = judge.median(OURS, Part::Idle, Figure::WakeUps);
+    judge.add(
+        &mut limits,
+        "idle wake-ups a second".to_owned(),
+        wake_ups,
+        Bound::AtMost(0.0),
+    );
     limits
 }
 
@@ -128,13 +140,6 @@ impl Judge<'_> {
             peak,
             Bound::AtMost(24.0),
         );
-        let wake_ups = self.median(OURS, Part::Idle, Figure::WakeUps);
-        self.add(
-            limits,
-            "idle wake-ups a second".to_owned(),
-            wake_ups,
-            Bound::AtMost(0.0),
-        );
     }
 
     /// The peers that a bound is set for: the newest wireguard-go there is, and the two in Rust.
@@ -142,8 +147,7 @@ impl Judge<'_> {
         let go = self
             .all_peers()
             .into_iter()
-            .filter(|peer| peer.starts_with("wireguard-go"))
-            .next_back();
+            .rfind(|peer| peer.starts_with("wireguard-go"));
         let rust = ["boringtun", "gotatun"].map(|peer| (peer.to_owned(), of_rust));
         go.map(|go| (go, of_go)).into_iter().chain(rust).collect()
     }

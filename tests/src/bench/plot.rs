@@ -6,9 +6,10 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::Plan;
+use super::cable::Setting;
 use super::contestant::AEAD;
 use super::record::{Figure, Part, Record};
+use super::{Plan, limits};
 
 const WIDTH: u32 = 960;
 const PANEL_HEIGHT: u32 = 250;
@@ -23,39 +24,52 @@ type Bar = (String, [f64; 2]);
 pub fn draw(plan: &Plan, record: &Record, path: &Path) -> Result<()> {
     let root = SVGBackend::new(path, (WIDTH, 2 * PANEL_HEIGHT)).into_drawing_area();
     drawn(root.fill(&WHITE))?;
-    let panels = root.split_evenly((2, plan.settings.len()));
-    let (costs, speeds) = panels.split_at(plan.settings.len());
-    for ((&setting, cost), speed) in plan.settings.iter().zip(costs).zip(speeds) {
-        let median = |name: &str, part, figure| record.median(setting, name, part, figure);
-        let floor = super::limits::floor(record, setting)
-            .zip(median(AEAD, Part::Aead, Figure::CpuPerGb))
-            .map(|(floor, cipher)| ("forwarder + AEAD".to_owned(), [floor - cipher, cipher]));
-        let cost_of = |name: &str| -> Option<Bar> {
-            let sender = median(name, Part::Tcp, Figure::CpuPerGbSender)?;
-            let receiver = median(name, Part::Tcp, Figure::CpuPerGbReceiver)?;
-            Some((name.to_owned(), [sender, receiver]))
-        };
-        let speed_of = |name: &str| -> Option<Bar> {
-            Some((
-                name.to_owned(),
-                [median(name, Part::Tcp, Figure::GigabitsPerSecond)?, 0.0],
-            ))
-        };
-        let names = record.contestants();
-        let title = |what: &str| format!("{what}, {} cable", setting.name());
-        let bars: Vec<Bar> = floor
-            .into_iter()
-            .chain(names.iter().filter_map(|name| cost_of(name)))
+    let rows = root.split_evenly((2, 1));
+    let titles = ["CPU seconds per GB, sender and receiver", "Gbit/s"];
+    for ((row, title), bars_of) in rows.iter().zip(titles).zip([costs, speeds]) {
+        let bars: Vec<(Setting, Vec<Bar>)> = plan
+            .settings
+            .iter()
+            .map(|&setting| (setting, bars_of(record, setting)))
             .collect();
-        panel(
-            cost,
-            &title("CPU seconds per GB, sender and receiver"),
-            &bars,
-        )?;
-        let bars: Vec<Bar> = names.iter().filter_map(|name| speed_of(name)).collect();
-        panel(speed, &title("Gbit/s"), &bars)?;
+        // One scale for a row, so that the columns can be compared.
+        let all = bars.iter().flat_map(|(_, bars)| bars);
+        let longest = all
+            .map(|(_, pieces)| pieces.iter().sum())
+            .fold(f64::MIN_POSITIVE, f64::max);
+        let panels = row.split_evenly((1, bars.len()));
+        for (area, (setting, bars)) in panels.iter().zip(&bars) {
+            let title = format!("{title}, {} cable", setting.name());
+            panel(area, &title, bars, longest)?;
+        }
     }
     drawn(root.present())
+}
+
+/// What each costs, and the floor first.
+fn costs(record: &Record, setting: Setting) -> Vec<Bar> {
+    let median = |name: &str, part, figure| record.median(setting, name, part, figure);
+    let floor = limits::floor(record, setting)
+        .zip(median(AEAD, Part::Aead, Figure::CpuPerGb))
+        .map(|(floor, cipher)| ("forwarder + AEAD".to_owned(), [floor - cipher, cipher]));
+    let cost_of = |name: &str| -> Option<Bar> {
+        let sender = median(name, Part::Tcp, Figure::CpuPerGbSender)?;
+        let receiver = median(name, Part::Tcp, Figure::CpuPerGbReceiver)?;
+        Some((name.to_owned(), [sender, receiver]))
+    };
+    let names = record.contestants();
+    let costs = names.iter().filter_map(|name| cost_of(name));
+    floor.into_iter().chain(costs).collect()
+}
+
+/// How fast each is.
+fn speeds(record: &Record, setting: Setting) -> Vec<Bar> {
+    let names = record.contestants();
+    let speed_of = |name: &&str| -> Option<Bar> {
+        let speed = record.median(setting, name, Part::Tcp, Figure::GigabitsPerSecond)?;
+        Some(((*name).to_owned(), [speed, 0.0]))
+    };
+    names.iter().filter_map(speed_of).collect()
 }
 
 /// Horizontal bars from top to bottom, each with its sum.
@@ -63,11 +77,8 @@ fn panel(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     title: &str,
     bars: &[Bar],
+    longest: f64,
 ) -> Result<()> {
-    let longest = bars
-        .iter()
-        .map(|(_, pieces)| pieces.iter().sum())
-        .fold(0.0, f64::max);
     let count = bars.len();
     let mut chart = drawn(
         ChartBuilder::on(area)
@@ -77,7 +88,7 @@ fn panel(
             .y_label_area_size(120)
             // Room for the number behind the longest bar.
             .build_cartesian_2d(
-                0.0..1.15 * longest.max(1e-9),
+                0.0..1.15 * longest,
                 (0..count.saturating_sub(1)).into_segmented(),
             ),
     )?;
