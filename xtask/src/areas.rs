@@ -28,6 +28,8 @@ pub(crate) struct Area {
 enum Check {
     /// Every test program of a crate, named by its folder; counted by what the tests say.
     Crate(&'static str),
+    /// The same under valgrind: what they read and write of memory must be theirs, and be given back.
+    Valgrind(&'static str),
     /// One test program of the lab, `tests/tests/NAME`.
     Lab(&'static str),
     /// Another cargo command, counted as one check.
@@ -100,10 +102,14 @@ fn examine(area: &Area, programs: &[TestProgram], out: &mut dyn Write) -> Result
     let mut count = Count::default();
     for check in area.checks {
         count += match check {
-            Check::Crate(folder) => test(programs, |program| program.folder == *folder, out)?,
+            Check::Crate(folder) => test(programs, |program| program.folder == *folder, &[], out)?,
+            Check::Valgrind(folder) => {
+                test(programs, |program| program.folder == *folder, VALGRIND, out)?
+            }
             Check::Lab(name) => test(
                 programs,
                 |program| program.folder == "tests" && program.name == *name,
+                &[],
                 out,
             )?,
             Check::Cargo(name, arguments) => {
@@ -128,10 +134,22 @@ fn examine(area: &Area, programs: &[TestProgram], out: &mut dyn Write) -> Result
     Ok(count)
 }
 
-/// Runs the test programs that are wanted. That there is none is a failure: something has lost its name.
+/// Says nothing but what it finds; what it finds makes a good test fail.
+const VALGRIND: &[&str] = &[
+    "valgrind",
+    "--quiet",
+    "--error-exitcode=99",
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
+];
+
+/// Runs the test programs that are wanted, behind the words of `under`. That there is none is a failure: something has
+/// lost its name.
 fn test(
     programs: &[TestProgram],
     wanted: impl Fn(&TestProgram) -> bool,
+    under: &[&str],
     out: &mut dyn Write,
 ) -> Result<Count> {
     let mut wanted = programs.iter().filter(|program| wanted(program)).peekable();
@@ -141,7 +159,14 @@ fn test(
     let mut count = Count::default();
     for program in wanted {
         writeln!(out, "-- {} {}", program.folder, program.name)?;
-        let mut command = Command::new(&program.path);
+        let mut command = match under {
+            [] => Command::new(&program.path),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(&program.path);
+                command
+            }
+        };
         // As cargo does it: tests find their files from their own folder.
         let (good, said) = tell(command.current_dir(&program.directory), out)?;
         count += Count::of_tests(&said).or_failed(good);
@@ -194,7 +219,7 @@ mod tests {
                 let named = checks().any(|check| match check {
                     Check::Lab(name) => kind == "test" && *name == stem,
                     Check::Crate(name) => kind == "crate" && *name == stem,
-                    Check::Cargo(..) | Check::Tidy | Check::Demo => false,
+                    Check::Valgrind(_) | Check::Cargo(..) | Check::Tidy | Check::Demo => false,
                 });
                 assert!(named, "no area runs the {kind} {stem}");
             }

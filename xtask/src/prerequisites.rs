@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("ethtool", Program("ethtool")),
     ("iputils-ping", Program("ping")),
     ("tcpdump", Program("tcpdump")),
+    ("valgrind", Program("valgrind")),
     ("wireguard-tools", Program("wg")),
     // wg-quick's way to set a default route
     ("procps", Program("sysctl")),

@@ -1,7 +1,7 @@
 //! The areas: what each shows, and by which checks.
 
 use super::Area;
-use super::Check::{Cargo, Crate, Demo, Lab, Tidy};
+use super::Check::{Cargo, Crate, Demo, Lab, Tidy, Valgrind};
 
 /// An area that runs nothing but its own tests, one after the other.
 const PLAIN: Area = Area {
@@ -86,6 +86,16 @@ pub(super) const AREAS: &[Area] = &[
         name: "loom",
         shows: "letters and keepalive cells between the tunnel's threads, in every order of events",
         checks: &[Crate("loom")],
+        ..PLAIN
+    },
+    Area {
+        name: "unsafe",
+        shows: "the tests of every crate that may have unsafe code, under valgrind",
+        checks: &[
+            Valgrind("sluss-platform"),
+            Valgrind("sluss-ipc"),
+            Valgrind("pam_sluss"),
+        ],
         ..PLAIN
     },
     Area {
