@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 mod en;
 pub(crate) mod enroll;
+pub(crate) mod path;
 mod sv;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use std::{ffi::OsString, sync::LazyLock};
 
 use sluss_ipc::{
     Algorithm, CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, KeyMode, Location,
-    Outcome, PacketReport, PathMtu, Refusal, Traffic, Tunnel, Warning, Why,
+    Outcome, Refusal, Traffic, Tunnel, Warning, Why,
 };
 use sluss_policy::Problem;
 
@@ -45,7 +46,9 @@ fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text 
 }
 
 /// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
-pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
+pub(crate) trait Text:
+    agent::AgentText + enroll::EnrollText + path::PathText + Sync
+{
     /// A length of time in one unit, "12 seconds".
     fn span(&self, ms: u64) -> String;
     fn ago(&self, ms: u64) -> String;
@@ -68,12 +71,6 @@ pub(crate) trait Text: agent::AgentText + enroll::EnrollText + Sync {
     fn outcome(&self, outcome: Outcome) -> &'static str;
     fn deadline(&self, deadline: Deadline) -> String;
     fn traffic(&self, traffic: &Traffic) -> String;
-    /// The MTU in use, and the policy's if that is another.
-    fn mtu(&self, packets: &PacketReport) -> String;
-    /// What arrives at the gateway; without its age.
-    fn path(&self, path: &PathMtu) -> String;
-    /// One line each for the interface, for sending and for receiving.
-    fn offloads(&self, packets: &PacketReport) -> [String; 3];
     fn tries_left(&self, tries: u8) -> String;
     fn warning(&self, warning: Warning) -> &'static str;
     fn no_warnings(&self) -> &'static str;

@@ -1,15 +1,14 @@
 //! The tunnel of this laptop: one gateway, a key that is held by the card, and a stamp that never goes back.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod path;
 
-use ipnet::IpNet;
-use sluss_ipc::{PacketReport, PathMtu, PathVerdict, Segmentation, Traffic, TunOffload};
+use std::path::{Path, PathBuf};
+
+use sluss_ipc::Traffic;
 use sluss_platform::{MARK, TunConfig, TunDevice, UdpSocket, clock, files, tunnel_io};
 use sluss_policy::{DeviceBinding, Policy};
 use sluss_supervisor::{self as sup, LossReason, Op};
-use sluss_tunnel::{Command, Conditions, Discovery, Key, Offload, Segmenting, Tunnel, Verdict};
+use sluss_tunnel::{Command, Key, Offload, Tunnel};
 use sluss_wg::{
     Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time, Timing,
 };
@@ -17,12 +16,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
 
 use crate::engine::{Figures, Input, TunnelOrder};
-
-/// What every IPv6 link must take (RFC 8200, 5); on one with a smaller MTU Linux takes IPv6 off.
-const IPV6_LEAST: u16 = 1280;
-
-/// What every IPv4 host must take (RFC 791, 3.1).
-const IPV4_LEAST: u16 = 576;
 
 /// A tunnel that runs.
 pub(crate) struct Running {
@@ -96,7 +89,7 @@ impl Running {
             error!(%error, "the tunnel cannot start");
             LossReason::Internal
         })?;
-        match discovery(policy, binding, peer)? {
+        match path::discovery(policy, binding, peer, seed()?) {
             Some(discovery) => tunnel.command(Command::Discover(discovery)),
             None => info!("no internal address to ask about the path's MTU"),
         }
@@ -140,18 +133,21 @@ impl Running {
         let Some(gateway) = stats.peers.iter().find(|peer| peer.id == self.gateway) else {
             return Figures::default();
         };
-        let age = |at: Time| now.since(sup::Time::since_boot(at.elapsed_since_boot()));
+        let age_ms = |at: Time| {
+            let at = sup::Time::since_boot(at.elapsed_since_boot());
+            u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)
+        };
         Figures {
             traffic: Some(Traffic {
                 received_bytes: gateway.received,
                 sent_bytes: gateway.sent,
-                handshake_age_ms: gateway.last_handshake.map(|at| millis(age(at))),
+                handshake_age_ms: gateway.last_handshake.map(age_ms),
                 unanswered_handshakes: gateway.unanswered,
             }),
             endpoint: gateway.endpoint,
             packets: stats
                 .conditions
-                .map(|conditions| packets(conditions, self.policy_mtu, age)),
+                .map(|conditions| path::report(conditions, self.policy_mtu, age_ms)),
         }
     }
 
@@ -159,83 +155,6 @@ impl Running {
     pub(crate) fn stop(self) {
         self.tunnel.stop();
     }
-}
-
-/// [`Conditions`] in the words of the IPC contract.
-fn packets(
-    conditions: Conditions,
-    policy_mtu: u16,
-    age: impl Fn(Time) -> Duration,
-) -> PacketReport {
-    let Conditions {
-        offloads,
-        mtu,
-        path_mtu,
-    } = conditions;
-    PacketReport {
-        mtu,
-        policy_mtu,
-        path: path_mtu.map(|path| PathMtu {
-            mtu: path.mtu,
-            verdict: match path.verdict {
-                Verdict::Untested => PathVerdict::Untested,
-                Verdict::Confirmed => PathVerdict::Confirmed,
-                Verdict::Reduced => PathVerdict::Reduced,
-                Verdict::Fragmented => PathVerdict::Fragmented,
-                Verdict::TooNarrow => PathVerdict::TooNarrow,
-                Verdict::Unanswered => PathVerdict::Unanswered,
-            },
-            age_ms: millis(age(path.at)),
-        }),
-        tun: match offloads.tun {
-            Offload::None => TunOffload::None,
-            Offload::Tcp => TunOffload::Tcp,
-            Offload::TcpAndUdp => TunOffload::TcpAndUdp,
-        },
-        send: match offloads.send {
-            Segmenting::Offloaded => Segmentation::Offloaded,
-            Segmenting::Refused => Segmentation::Refused,
-            Segmenting::Unsupported => Segmentation::Unsupported,
-        },
-        receive: offloads.receive,
-    }
-}
-
-/// How to find out what the path takes. `None` if nothing inside has an address of the tunnel's families.
-fn discovery(
-    policy: &Policy,
-    binding: &DeviceBinding,
-    peer: PeerId,
-) -> Result<Option<Discovery>, LossReason> {
-    let own = |family: &IpAddr| {
-        let same = |net: &&IpNet| net.addr().is_ipv4() == family.is_ipv4();
-        binding.addresses.iter().find(same).map(IpNet::addr)
-    };
-    // A beacon is there for certain. Any other internal address does as well, if the gateway knows a way to it.
-    let beacons = policy.beacons.iter().map(|beacon| beacon.address.ip());
-    let beacons = beacons.filter(|ip| policy.internal.iter().any(|net| net.contains(ip)));
-    let hosts = policy.internal.iter().filter_map(|net| net.hosts().next());
-    let asked = beacons
-        .chain(hosts)
-        .find_map(|to| Some((own(&to)?, to)).filter(|(from, to)| from != to));
-    let Some((from, to)) = asked else {
-        return Ok(None);
-    };
-    let ceiling = policy.tunnel.mtu;
-    let has_ipv6 = binding.addresses.iter().any(|net| net.addr().is_ipv6());
-    let floor = if has_ipv6 { IPV6_LEAST } else { IPV4_LEAST };
-    Ok(Some(Discovery {
-        peer,
-        from,
-        to,
-        floor: floor.min(ceiling),
-        ceiling,
-        seed: seed()?,
-    }))
-}
-
-fn millis(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn seed() -> Result<[u8; 32], LossReason> {

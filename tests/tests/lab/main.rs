@@ -1,6 +1,7 @@
 //! The shipped binaries, judged from outside: how fast, how idle, how secretive, and how they bear what goes wrong.
 
 mod faults;
+mod path;
 mod process;
 mod times;
 
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use sluss_tests::{trial, trials};
 
 use faults::*;
+use path::*;
 use process::*;
 use times::*;
 
@@ -27,5 +29,6 @@ fn main() -> ExitCode {
         trial!(the_card_service_may_restart),
         trial!(cable_inside_and_guest_wifi_is_inside),
         trial!(a_beacon_with_another_key_proves_nothing),
+        trial!(the_path_is_known_and_told),
     ])
 }

@@ -433,3 +433,21 @@ fn a_beacon_that_was_missed_in_the_office_is_asked_again_and_the_tunnel_shuts() 
     assert!(matches!(laptop.status().location, Location::Inside { .. }));
     assert!(laptop.tunnel.is_none());
 }
+
+/// The path does not take what policy says: the tunnel's device gets what it does, and the tunnel hears when it has.
+#[test]
+fn a_narrow_path_makes_the_device_follow() {
+    let mut laptop = Laptop::connected();
+    assert_eq!(laptop.mtu, None);
+    laptop.orders.clear();
+    laptop.does(Input::Tunnel {
+        op: laptop.tunnel.expect("a tunnel runs"),
+        event: sluss_tunnel::Event::PathMtu(sluss_tunnel::PathMtu {
+            mtu: 1320,
+            verdict: sluss_tunnel::Verdict::Reduced,
+            at: sluss_wg::Time::since_boot(laptop.now),
+        }),
+    });
+    assert_eq!(laptop.mtu, Some(1320));
+    assert!(matches!(laptop.orders[..], [TunnelOrder::Resized]));
+}
