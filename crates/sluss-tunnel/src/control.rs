@@ -13,7 +13,7 @@ use crate::mailbox::Mailbox;
 use crate::outbound::Letter;
 use crate::path_mtu::{self, Prober};
 use crate::tunnel::{Command, Conditions, Counters, Event, Key, Offloads};
-use crate::{Clock, Error, Readiness, Tun, Udp, Waiter};
+use crate::{Clock, Error, Readiness, Tun, Udp, Verdict, Waiter};
 
 /// How long a handshake message waits for room in a socket that bulk traffic has filled.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -190,7 +190,8 @@ impl Control {
         if let Some(probe) = probe {
             self.letters.post(Letter::Probe(probe));
         }
-        if (known.mtu, known.verdict) != (before.mtu, before.verdict) {
+        let is_new = (known.mtu, known.verdict) != (before.mtu, before.verdict);
+        if is_new && known.verdict != Verdict::Untested {
             (self.events)(Event::PathMtu(known));
         }
     }

@@ -58,6 +58,10 @@ fn every_gateway_answers() -> Result<()> {
                 // Nothing of it is the user's, and nothing is counted as if it were.
                 let lost = laptop.end.tunnel.stats().lost;
                 ensure!(lost == sluss_tunnel::Lost::default(), "{lost:?}");
+                let device = road
+                    .laptop
+                    .ip(&format!("-stats -json link show dev {TUN}"))?;
+                ensure!(device.contains(r#""rx":{"bytes":0,"#), "{device}");
             }
         }
     }
