@@ -17,8 +17,12 @@ const PANEL_HEIGHT: u32 = 250;
 /// Darker first: the sender's share, then the receiver's; the floor's are the forwarder's and the cipher's.
 const SHADES: [RGBColor; 2] = [RGBColor(0x1f, 0x5f, 0x8b), RGBColor(0x8f, 0xb8, 0xd4)];
 
-/// A bar of up to two pieces.
-type Bar = (String, [f64; 2]);
+/// A bar of up to two pieces, with the number that is written behind it. Medians of pieces need not sum to it.
+struct Bar {
+    name: String,
+    pieces: [f64; 2],
+    number: f64,
+}
 
 /// Writes an SVG with CPU time and throughput of one TCP stream, a column for each cable.
 pub fn draw(plan: &Plan, record: &Record, path: &Path) -> Result<()> {
@@ -35,7 +39,7 @@ pub fn draw(plan: &Plan, record: &Record, path: &Path) -> Result<()> {
         // One scale for a row, so that the columns can be compared.
         let all = bars.iter().flat_map(|(_, bars)| bars);
         let longest = all
-            .map(|(_, pieces)| pieces.iter().sum())
+            .map(|bar| bar.pieces.iter().sum())
             .fold(f64::MIN_POSITIVE, f64::max);
         let panels = row.split_evenly((1, bars.len()));
         for (area, (setting, bars)) in panels.iter().zip(&bars) {
@@ -51,11 +55,19 @@ fn costs(record: &Record, setting: Setting) -> Vec<Bar> {
     let median = |name: &str, part, figure| record.median(setting, name, part, figure);
     let floor = limits::floor(record, setting)
         .zip(median(AEAD, Part::Aead, Figure::CpuPerGb))
-        .map(|(floor, cipher)| ("forwarder + AEAD".to_owned(), [floor - cipher, cipher]));
+        .map(|(floor, cipher)| Bar {
+            name: "forwarder + AEAD".to_owned(),
+            pieces: [floor - cipher, cipher],
+            number: floor,
+        });
     let cost_of = |name: &str| -> Option<Bar> {
         let sender = median(name, Part::Tcp, Figure::CpuPerGbSender)?;
         let receiver = median(name, Part::Tcp, Figure::CpuPerGbReceiver)?;
-        Some((name.to_owned(), [sender, receiver]))
+        Some(Bar {
+            name: name.to_owned(),
+            pieces: [sender, receiver],
+            number: median(name, Part::Tcp, Figure::CpuPerGb)?,
+        })
     };
     let names = record.contestants();
     let costs = names.iter().filter_map(|name| cost_of(name));
@@ -67,7 +79,11 @@ fn speeds(record: &Record, setting: Setting) -> Vec<Bar> {
     let names = record.contestants();
     let speed_of = |name: &&str| -> Option<Bar> {
         let speed = record.median(setting, name, Part::Tcp, Figure::GigabitsPerSecond)?;
-        Some(((*name).to_owned(), [speed, 0.0]))
+        Some(Bar {
+            name: (*name).to_owned(),
+            pieces: [speed, 0.0],
+            number: speed,
+        })
     };
     names.iter().filter_map(speed_of).collect()
 }
@@ -95,7 +111,7 @@ fn panel(
     let name = |at: &SegmentValue<usize>| match at {
         SegmentValue::CenterOf(row) => bars
             .get(count - 1 - row)
-            .map_or_else(String::new, |bar| bar.0.clone()),
+            .map_or_else(String::new, |bar| bar.name.clone()),
         SegmentValue::Exact(_) | SegmentValue::Last => String::new(),
     };
     drawn(
@@ -108,29 +124,29 @@ fn panel(
             .label_style(("sans-serif", 13))
             .draw(),
     )?;
-    for (number, (_, pieces)) in bars.iter().enumerate() {
-        let row = count - 1 - number;
+    for (place, bar) in bars.iter().enumerate() {
+        let row = count - 1 - place;
         let next = if row + 1 == count {
             SegmentValue::Last
         } else {
             SegmentValue::Exact(row + 1)
         };
         let mut from = 0.0;
-        for (piece, shade) in pieces.iter().zip(SHADES) {
+        for (piece, shade) in bar.pieces.iter().zip(SHADES) {
             let corners = [
                 (from, SegmentValue::Exact(row)),
                 (from + piece, next.clone()),
             ];
-            let mut bar = Rectangle::new(corners, shade.filled());
-            bar.set_margin(3, 3, 0, 0);
-            drawn(chart.draw_series([bar]))?;
+            let mut shape = Rectangle::new(corners, shade.filled());
+            shape.set_margin(3, 3, 0, 0);
+            drawn(chart.draw_series([shape]))?;
             from += piece;
         }
         let style = ("sans-serif", 13)
             .into_text_style(area)
             .pos(Pos::new(HPos::Left, VPos::Center));
         let sum = Text::new(
-            format!(" {from:.2}"),
+            format!(" {:.2}", bar.number),
             (from, SegmentValue::CenterOf(row)),
             style,
         );
