@@ -6,16 +6,16 @@
 //! size. It leaves as nobody may cut it, and what answers it ([`echo`]) is as small as the probe. Only the way out is asked.
 //!
 //! ```text
-//!             ┌──────── answered ────────► Confirmed
-//!  ceiling ───┤                                   ┌─ answered ► Reduced to what was told
-//!             └─ silence ─ small ─ answered ─ told ┤              ┌─ answered ─ between, … ► Reduced
-//!                            │                     └ silence ─ floor                ┌─ answered ► Fragmented
-//!                            └ silence ► Unanswered               └ silence ─ in fragments
-//!                                                                                   └─ silence ► TooNarrow
+//! ceiling ─ answered ► Confirmed
+//!    └ silence ─ small ─ silence ► Unanswered
+//!                  └ answered ─ told ─ answered ─ a little more ► Reduced
+//!                                └ silence ─ floor ─ answered ─ halves of what is left ► Reduced
+//!                                              └ silence ─ floor in fragments ─ answered ► Fragmented
+//!                                                                └ silence ► TooNarrow
 //! ```
 //!
-//! "Told" is what the host has learnt from routers: a hint that saves the search. Nothing is believed without an answer, so
-//! a forged one can do no more harm than to be tried.
+//! "Told" is what the host has learnt from routers: a hint that saves the search. Where somebody answers, nothing is
+//! believed without an answer, so a forged hint does no more harm than to be tried.
 
 mod echo;
 
