@@ -361,8 +361,17 @@ pub(crate) fn a_keepalive_is_sent_while_there_is_nothing_to_send() -> Result<()>
     let spoke = &hub.spokes[0];
     ensure!(spoke.device.value("rx_bytes")? == "0", "nobody has spoken");
     let key = spoke.key();
-    hub.device
-        .wg(&format!("set DEV peer {key} persistent-keepalive 1"))?;
+    let every = |seconds| {
+        hub.device.wg(&format!(
+            "set DEV peer {key} persistent-keepalive {seconds}"
+        ))
+    };
+    every(3_600)?;
+    eventually("a session at once", PATIENCE, || {
+        Ok((hub.device.value("last_handshake_time_sec")? != "0").then_some(()))
+    })?;
+    every(0)?;
+    every(1)?;
     // The initiation, the packet that confirms the session, and three more.
     let enough = 148 + 4 * 32;
     eventually("keepalives", PATIENCE, || {
