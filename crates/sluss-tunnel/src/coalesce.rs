@@ -1,16 +1,21 @@
-//! To the TUN device: packets of one flow that follow each other become one super-packet.
+//! To the TUN device: packets of one flow become one super-packet.
 
 use std::io::IoSlice;
 
+use self::flow::{Connection, Flow};
 use crate::Offload;
 use crate::checksum::Sum;
 use crate::frame::{HEADER_LEN, Header, MAX_PACKET, PartialChecksum, SegmentKind, Segmentation};
 use crate::packet::{
-    IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER, IPV4_ID, IPV4_LENGTH, IPV4_PROTOCOL, IPV4_SOURCE,
-    IPV6_HEADER, IPV6_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE, TCP, TCP_ACKNOWLEDGMENT, TCP_CHECKSUM,
-    TCP_FLAGS, TCP_HEADER, TCP_SEQUENCE, TCP_WINDOW, UDP, UDP_CHECKSUM, UDP_HEADER, UDP_LENGTH,
-    be16, be32, put, tcp_flags, tcp_header,
+    IPV4_CHECKSUM, IPV4_FRAGMENT, IPV4_HEADER, IPV4_ID, IPV4_LENGTH, IPV4_SOURCE, IPV6_HEADER,
+    IPV6_LENGTH, IPV6_NEXT_HEADER, IPV6_SOURCE, TCP, TCP_ACKNOWLEDGMENT, TCP_CHECKSUM, TCP_FLAGS,
+    TCP_SEQUENCE, TCP_WINDOW, UDP, UDP_CHECKSUM, UDP_LENGTH, be16, be32, put, tcp_flags,
 };
+
+mod flow;
+
+/// Super-packets under way at most.
+const OPEN: usize = 16;
 
 /// Packets in a super-packet at most, as many as receive offload joins.
 const MAX_COUNT: usize = 64;
@@ -18,17 +23,20 @@ const MAX_COUNT: usize = 64;
 /// The longest headers that a packet which is joined can have: IPv6, and TCP with all options.
 const MAX_HEADERS: usize = IPV6_HEADER + 60;
 
-/// Gathers packets into frames for a device, in the order in which they came.
+/// Gathers packets into frames for a device. Packets of one connection keep their order.
 ///
 /// Nothing is copied but headers: a frame is a list of slices of the buffers in which the packets came.
-/// One super-packet is open at a time. A packet that cannot join it closes it.
 pub(crate) struct Coalescer<'p> {
     offload: Offload,
-    open: Option<Open<'p>>,
+    /// At most one of each connection. A packet of it that cannot join completes it.
+    open: [Option<Open<'p>>; OPEN],
+    /// Which of them makes room when all places are taken; they take turns.
+    turn: usize,
 }
 
-/// The super-packet under way.
+/// A super-packet under way.
 struct Open<'p> {
+    connection: Connection<'p>,
     flow: Flow,
     first: &'p [u8],
     /// Room for the frame's headers, then each packet's payload.
@@ -38,26 +46,16 @@ struct Open<'p> {
     length: usize,
     /// One of its packets had PSH.
     pushes: bool,
-    /// A short packet or PSH ended it: nothing may follow.
-    closed: bool,
-}
-
-/// What a packet must be to join others: TCP or UDP, whole, with a correct checksum and nothing unusual.
-struct Flow {
-    kind: SegmentKind,
-    /// Where the transport header starts.
-    transport: usize,
-    /// Where the payload starts.
-    payload: usize,
-    /// Bytes of payload.
-    size: usize,
+    /// A short packet ended it.
+    is_short: bool,
 }
 
 impl<'p> Coalescer<'p> {
     pub(crate) fn new(offload: Offload) -> Self {
         Self {
             offload,
-            open: None,
+            open: [const { None }; OPEN],
+            turn: 0,
         }
     }
 
@@ -66,25 +64,50 @@ impl<'p> Coalescer<'p> {
         if self.offload == Offload::None {
             return write(&[IoSlice::new(packet)]);
         }
-        let Some(flow) = Flow::of(packet, self.offload) else {
+        let Some(connection) = Connection::of(packet) else {
             self.flush(&mut write);
             return write_plain(packet, write);
         };
-        let joined = self
-            .open
-            .as_mut()
-            .is_some_and(|open| open.append(&flow, packet));
-        if !joined {
-            self.flush(write);
-            self.open = Some(Open::new(flow, packet));
+        let flow = Flow::of(packet, &connection, self.offload);
+        let slot = self.slot(connection);
+        let has_joined = match (&mut *slot, &flow) {
+            (Some(open), Some(flow)) => open.connection == connection && open.append(flow, packet),
+            _ => false,
+        };
+        if !has_joined {
+            if let Some(open) = slot.take() {
+                open.write(&mut write);
+            }
+            let Some(flow) = flow else {
+                return write_plain(packet, write);
+            };
+            *slot = Some(Open::new(connection, flow, packet));
+        }
+        if let Some(open) = slot.take_if(|open| open.is_complete()) {
+            open.write(write);
         }
     }
 
-    /// Gives the open super-packet away.
-    pub(crate) fn flush(&mut self, write: impl FnMut(&[IoSlice<'_>])) {
-        if let Some(open) = self.open.take() {
-            open.write(write);
+    /// Gives the open super-packets away.
+    pub(crate) fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>])) {
+        for slot in &mut self.open {
+            if let Some(open) = slot.take() {
+                open.write(&mut write);
+            }
         }
+    }
+
+    /// Where the connection's super-packet is. If it has none: a free place, or another's.
+    fn slot(&mut self, connection: Connection<'p>) -> &mut Option<Open<'p>> {
+        let of = |slot: &Option<Open<'p>>| slot.as_ref().map(|open| open.connection);
+        let mut slots = self.open.iter();
+        let own = slots.position(|slot| of(slot) == Some(connection));
+        let at = own.or_else(|| self.open.iter().position(Option::is_none));
+        let at = at.unwrap_or_else(|| {
+            self.turn = (self.turn + 1) % OPEN;
+            self.turn
+        });
+        &mut self.open[at]
     }
 }
 
@@ -95,18 +118,18 @@ fn write_plain(packet: &[u8], mut write: impl FnMut(&[IoSlice<'_>])) {
 }
 
 impl<'p> Open<'p> {
-    fn new(flow: Flow, first: &'p [u8]) -> Self {
+    fn new(connection: Connection<'p>, flow: Flow, first: &'p [u8]) -> Self {
         let mut slices = [IoSlice::new(&[]); 1 + MAX_COUNT];
         slices[1] = IoSlice::new(&first[flow.payload..]);
-        let pushes = flow.pushes(first);
         Self {
+            connection,
+            pushes: flow.pushes(first),
             flow,
             first,
             slices,
             count: 1,
             length: first.len(),
-            pushes,
-            closed: pushes,
+            is_short: false,
         }
     }
 
@@ -119,17 +142,20 @@ impl<'p> Open<'p> {
         self.slices[self.count] = IoSlice::new(&packet[next.payload..]);
         self.length += next.size;
         self.pushes = next.pushes(packet);
-        self.closed = self.pushes || next.size < self.flow.size;
+        self.is_short = next.size < self.flow.size;
         true
     }
 
+    /// Whether nothing may follow.
+    fn is_complete(&self) -> bool {
+        self.pushes || self.is_short || self.count == MAX_COUNT
+    }
+
     fn accepts(&self, next: &Flow, packet: &[u8]) -> bool {
-        !self.closed
-            && self.flow.kind == next.kind
+        self.flow.kind == next.kind
             && self.flow.payload == next.payload
             && next.size <= self.flow.size
             && self.length + next.size <= MAX_PACKET
-            && self.count < MAX_COUNT
             && self.same_network_header(self.first, packet)
             && self.same_transport_header(self.first, packet)
     }
@@ -229,76 +255,6 @@ impl<'p> Open<'p> {
 
 /// The flag in the first byte of IPv4's fragment field.
 const IPV4_DONT_FRAGMENT: u8 = 0x40;
-
-impl Flow {
-    fn of(packet: &[u8], offload: Offload) -> Option<Flow> {
-        let (transport, protocol, addresses) = match packet.first()? >> 4 {
-            // IPv4 with options or in fragments, and IPv6 with extension headers, are rare: they go alone.
-            4 if packet.len() >= IPV4_HEADER
-                && packet[0] == 0x45
-                && usize::from(be16(packet, IPV4_LENGTH)) == packet.len()
-                && be16(packet, IPV4_FRAGMENT) & 0x3fff == 0
-                && Sum::default().add(&packet[..IPV4_HEADER]).is_valid() =>
-            {
-                (
-                    IPV4_HEADER,
-                    packet[IPV4_PROTOCOL],
-                    &packet[IPV4_SOURCE..IPV4_HEADER],
-                )
-            }
-            6 if packet.len() >= IPV6_HEADER
-                && usize::from(be16(packet, IPV6_LENGTH)) + IPV6_HEADER == packet.len() =>
-            {
-                (
-                    IPV6_HEADER,
-                    packet[IPV6_NEXT_HEADER],
-                    &packet[IPV6_SOURCE..IPV6_HEADER],
-                )
-            }
-            _ => return None,
-        };
-        let segment = &packet[transport..];
-        let (kind, header) = match protocol {
-            TCP if segment.len() > TCP_HEADER
-                && segment[TCP_FLAGS] & !tcp_flags::PSH == tcp_flags::ACK =>
-            {
-                let kind = if transport == IPV4_HEADER {
-                    SegmentKind::TcpIpv4
-                } else {
-                    SegmentKind::TcpIpv6
-                };
-                (kind, tcp_header(segment).ok()?)
-            }
-            UDP if offload == Offload::TcpAndUdp
-                && segment.len() > UDP_HEADER
-                && usize::from(be16(segment, UDP_LENGTH)) == segment.len()
-                && be16(segment, UDP_CHECKSUM) != 0 =>
-            {
-                (SegmentKind::Udp, UDP_HEADER)
-            }
-            _ => return None,
-        };
-        let sum = Sum::default()
-            .add_pseudo_header(addresses, protocol, segment.len())
-            .add(segment);
-        (segment.len() > header && sum.is_valid()).then(|| Flow {
-            kind,
-            transport,
-            payload: transport + header,
-            size: segment.len() - header,
-        })
-    }
-
-    /// TCP's PSH: give the receiver what there is.
-    fn pushes(&self, packet: &[u8]) -> bool {
-        match self.kind {
-            SegmentKind::TcpIpv4 | SegmentKind::TcpIpv6 => {
-                packet[self.transport + TCP_FLAGS] & tcp_flags::PSH != 0
-            }
-            SegmentKind::Udp => false,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

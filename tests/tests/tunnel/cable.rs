@@ -57,6 +57,8 @@ impl Cable {
         let left = End::start(&self.left, left)?;
         left.kick();
         left.established(PATIENCE)?;
+        // It knows no endpoint before it has heard from the other, and packets to nowhere are dropped.
+        right.established(PATIENCE)?;
         Ok((left, right))
     }
 

@@ -148,7 +148,9 @@ pub(crate) fn tcpdump_finds_no_bad_checksum() -> Result<()> {
         let tcpdump = office.record()?;
         converse(&office.ways()?, seed).with_context(|| format!("seed {seed}, {offloads:?}"))?;
         let report = office.report(tcpdump)?;
-        if let Some(bad) = report.iter().find(|line| is_any(line, &BAD)) {
+        // An ICMP error quotes a packet as the kernel had it in hand, which need not have summed it.
+        let mut packets = report.iter().filter(|line| !line.contains(" unreachable"));
+        if let Some(bad) = packets.find(|line| is_any(line, &BAD)) {
             anyhow::bail!("seed {seed}, {offloads:?}: {bad}");
         }
         let good = report.iter().filter(|line| is_any(line, &GOOD)).count();

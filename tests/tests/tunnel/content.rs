@@ -183,7 +183,8 @@ pub(crate) fn packets(way: Way<'_>, count: u64) -> Result<()> {
                 .with_context(|| format!("packet {which} of {count}"))?;
             ensure!(
                 length >= 8 && got[..8] == which.to_be_bytes(),
-                "packet {which} did not come in its turn"
+                "packet {which} did not come in its turn, but {length} bytes {:02x?}",
+                &got[..length.min(16)]
             );
             ensure!(
                 got[8..length] == *pattern.message(which, length - 8),

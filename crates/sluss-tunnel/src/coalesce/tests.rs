@@ -1,5 +1,6 @@
 //! Joining packets: what comes out and is cut again is what went in, in order; and what must stay alone does.
 
+use std::collections::BTreeMap;
 use std::io::IoSlice;
 
 use super::Coalescer;
@@ -59,6 +60,21 @@ fn bytes(samples: &[Sample]) -> Vec<Vec<u8>> {
     samples.iter().map(Sample::bytes).collect()
 }
 
+/// Packets that share version, addresses and ports, in their order; and all others in theirs.
+fn by_connection(packets: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<&Vec<u8>>> {
+    let mut connections = BTreeMap::new();
+    for packet in packets {
+        let connection = match (packet[0], packet.len()) {
+            (0x45, 24..) => [&packet[9..10], &packet[12..24]].concat(),
+            (0x60, 44..) => [&packet[6..7], &packet[8..44]].concat(),
+            _ => Vec::new(),
+        };
+        let packets: &mut Vec<_> = connections.entry(connection).or_default();
+        packets.push(packet);
+    }
+    connections
+}
+
 #[test]
 fn packets_of_one_flow_become_one_frame() {
     let mut random = Lcg::new(4);
@@ -73,6 +89,50 @@ fn packets_of_one_flow_become_one_frame() {
             assert_eq!(frames(Offload::TcpAndUdp, &packets), [packets]);
         }
     }
+}
+
+/// Packets of several connections that take turns, as behind a router: each becomes a frame of its own.
+#[test]
+fn connections_that_take_turns_are_joined_each() {
+    let mut random = Lcg::new(14);
+    let mut packets = Vec::new();
+    let flows: Vec<_> = (0..6)
+        .map(|number| {
+            let version = [Version::V4, Version::V6][number % 2];
+            let mut first = Sample::tcp(version, Vec::new());
+            if number % 3 == 0 {
+                first = Sample::udp(version, Vec::new());
+            }
+            first.ports[0] += number as u16;
+            bytes(&flow(&first, &[700; 10], &mut random))
+        })
+        .collect();
+    for turn in 0..10 {
+        packets.extend(flows.iter().map(|flow| flow[turn].clone()));
+    }
+    assert_eq!(frames(Offload::TcpAndUdp, &packets), flows);
+}
+
+/// More connections than there are places, and packets in between that nothing is known of.
+#[test]
+fn every_connection_keeps_its_order() {
+    let mut random = Lcg::new(15);
+    let flows: Vec<_> = (0..30)
+        .map(|number| {
+            let mut first = Sample::tcp(Version::V4, Vec::new());
+            first.ports[0] += number;
+            bytes(&flow(&first, &[50; 40], &mut random))
+        })
+        .collect();
+    let mut rest: Vec<_> = flows.iter().map(|flow| flow.iter()).collect();
+    let mut packets = Vec::new();
+    while packets.len() < 30 * 40 {
+        let which = random.below(30);
+        packets.extend(rest[which].by_ref().take(1 + random.below(4)).cloned());
+    }
+    let joined = frames(Offload::Tcp, &packets);
+    assert!(joined.len() < packets.len());
+    assert_eq!(by_connection(&joined.concat()), by_connection(&packets));
 }
 
 #[test]
@@ -268,7 +328,7 @@ fn a_mix_of_flows_comes_out_whole_and_in_order() {
             }
             let frames = frames(offload, &packets);
             joined += packets.len() - frames.len();
-            assert_eq!(frames.concat(), packets);
+            assert_eq!(by_connection(&frames.concat()), by_connection(&packets));
         }
         assert_eq!(joined > 0, offload != Offload::None);
     }
