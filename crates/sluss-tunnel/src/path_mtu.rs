@@ -125,8 +125,6 @@ struct Search {
     passed: Option<u16>,
     /// The smallest size that was given up.
     failed: Option<u16>,
-    /// Whether anything was answered at all.
-    answered: bool,
     /// A late answer is an answer.
     sent: Vec<(Aim, Echo)>,
 }
@@ -240,7 +238,6 @@ impl Prober {
         let Some(&(shown, _)) = sent.find(|(_, echo)| echo.is_answered_by(packet)) else {
             return (false, None);
         };
-        search.answered = true;
         search.passed = search.passed.max(self.discovery.size(shown));
         // Its earlier probes, or their answers, were lost.
         if search.failed <= search.passed {
@@ -262,7 +259,6 @@ impl Prober {
             until: now,
             passed: None,
             failed: None,
-            answered: false,
             sent: Vec::new(),
         });
         self.send(now)
@@ -332,7 +328,6 @@ impl Prober {
             search.failed = Some(search.failed.map_or(size, |failed| failed.min(size)));
         }
         match search.aim {
-            Aim::Ceiling | Aim::InUse(_) if search.answered => self.descend(now, told),
             Aim::Ceiling | Aim::InUse(_) => self.aim(Aim::Small, now),
             Aim::Raise => self.conclude(Verdict::Reduced, self.known.mtu, now),
             Aim::Small => {

@@ -95,6 +95,7 @@ impl Laptop {
             if let Some(probe) = next.take() {
                 self.probes += 1;
                 assert!(self.probes < 100, "it does not end");
+                assert!(probe.size <= self.prober.discovery.ceiling);
                 if probe.whole && probe.size > path.first_link {
                     let refused = Input::Refused(probe.id);
                     next = self.prober.handle(refused, self.now, || path.told);
@@ -307,6 +308,9 @@ fn what_passed_before_outlives_a_gateway_that_falls_silent() {
     path.silent = true;
     let known = laptop.rekey(&mut path);
     assert_eq!((known.mtu, known.verdict), (reduced, Verdict::Unanswered));
+    // Of another path nothing passed before.
+    let known = laptop.after(Input::PathChanged, &mut path);
+    assert_eq!((known.mtu, known.verdict), (CEILING, Verdict::Unanswered));
 }
 
 #[test]
@@ -372,6 +376,32 @@ fn late_answers_are_answers() {
             );
         }
     }
+}
+
+/// The answer to a size that was given up a moment ago.
+#[test]
+fn an_answer_may_come_when_it_is_no_longer_hoped_for() {
+    for width in [1_300, 1_350, CEILING] {
+        let (mut laptop, mut path) = (Laptop::new(), Path::of_width(width));
+        path.round_trip = Duration::from_millis(3_500);
+        path.told = Some(1_290);
+        let first = laptop.rekey(&mut path);
+        assert!(first.mtu <= width || first.verdict == Verdict::Unanswered);
+        if width == CEILING {
+            assert_eq!((first.mtu, first.verdict), (CEILING, Verdict::Confirmed));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_sent_before_its_time() {
+    let mut laptop = Laptop::new();
+    let mut handle = |input, now| laptop.prober.handle(input, now, || None);
+    assert!(handle(Input::PathChanged, laptop.now).is_some());
+    let early = laptop.now + Duration::from_millis(999);
+    assert!(handle(Input::Tick, early).is_none());
+    let due = laptop.now + Duration::from_secs(1);
+    assert!(handle(Input::Tick, due).is_some());
 }
 
 #[test]
