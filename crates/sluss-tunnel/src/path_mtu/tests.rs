@@ -308,7 +308,10 @@ fn what_passed_before_outlives_a_gateway_that_falls_silent() {
     path.silent = true;
     let known = laptop.rekey(&mut path);
     assert_eq!((known.mtu, known.verdict), (reduced, Verdict::Unanswered));
-    // Of another path nothing passed before.
+    // Of another path nothing has passed before.
+    let (mut laptop, mut path) = (Laptop::new(), Path::of_width(1_340));
+    assert_eq!(laptop.rekey(&mut path).mtu, reduced);
+    path.silent = true;
     let known = laptop.after(Input::PathChanged, &mut path);
     assert_eq!((known.mtu, known.verdict), (CEILING, Verdict::Unanswered));
 }
