@@ -31,7 +31,7 @@ struct Arguments {
     /// This cable alone.
     #[arg(long, value_delimiter = ',')]
     setting: Vec<Setting>,
-    /// How long each TCP measurement takes [default: 1.5, in a hurry 0.4].
+    /// How long each TCP measurement takes [default: 1, in a hurry 0.4].
     #[arg(long)]
     seconds: Option<f64>,
     /// One short round, to see that everything works.
@@ -91,7 +91,7 @@ fn plan(arguments: &Arguments) -> Result<Plan> {
     contestants.retain(|contestant| wanted(&contestant.name));
     let seconds = arguments
         .seconds
-        .unwrap_or(if arguments.quick { 0.4 } else { 1.5 });
+        .unwrap_or(if arguments.quick { 0.4 } else { 1.0 });
     Ok(Plan {
         rounds: arguments
             .rounds
