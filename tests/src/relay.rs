@@ -1,6 +1,7 @@
 //! A stretch of network that loses, holds back, repeats and damages datagrams, the same way for the same seed.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,9 +150,13 @@ impl Side {
     }
 
     fn send(&self, datagram: &[u8]) {
-        if let Some(peer) = self.peer {
-            // A full queue loses it, as a network may; but then it is counted as passed, and missed.
-            let _ = self.socket.send_to(datagram, peer);
+        let Some(peer) = self.peer else { return };
+        // What is lost here would be counted as passed, and missed.
+        while let Err(error) = self.socket.send_to(datagram, peer)
+            && error.kind() == ErrorKind::WouldBlock
+        {
+            let mut room = [PollFd::new(self.socket.as_fd(), PollFlags::POLLOUT)];
+            let _ = poll(&mut room, PollTimeout::from(20u8));
         }
     }
 }
