@@ -152,8 +152,10 @@ impl Contestant {
         if let Kind::WireGuard(..) = self.kind {
             configure(network, device, which)?;
         }
+        // By itself: in one command the device comes up first, gets an address, and the kernel looks for routers through it.
+        network.ip(&format!("link set {device} addrgenmode none"))?;
         network.ip(&format!(
-            "link set {device} mtu {MTU} txqueuelen {QUEUE} addrgenmode none up"
+            "link set {device} mtu {MTU} txqueuelen {QUEUE} up"
         ))?;
         network.ip(&format!("addr add {}/24 dev {device}", INNER[which]))?;
         Ok(End {
