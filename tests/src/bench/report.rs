@@ -56,7 +56,7 @@ impl<'a> Report<'a> {
     }
 
     pub fn json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+        Ok(serde_json::to_string(self)? + "\n")
     }
 
     /// The machine in a line.
