@@ -80,3 +80,6 @@ impl Run {
         self.closed = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

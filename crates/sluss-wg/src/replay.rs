@@ -91,6 +91,33 @@ mod tests {
         assert!(!window.takes(0));
     }
 
+    #[test]
+    fn a_long_run_in_order_is_let_through() {
+        let mut window = Window::new();
+        assert!((0..4 * Window::SIZE).all(|counter| window.takes(counter)));
+    }
+
+    /// Wherever the edge is: what is let through once is not let through twice, and nothing newer suffers for it.
+    #[test]
+    fn the_edge_of_the_window_is_sharp() {
+        for newest in 100_000..100_064 {
+            let mut window = Window::new();
+            assert!(window.takes(newest));
+            for distance in Window::SIZE - 130..Window::SIZE + 130 {
+                window.takes(newest - distance);
+                assert!(
+                    !window.takes(newest - distance),
+                    "{distance} before {newest}"
+                );
+            }
+            let later = newest + 1..newest + 65;
+            assert!(
+                later.rev().all(|counter| window.takes(counter)),
+                "after {newest}"
+            );
+        }
+    }
+
     /// Against the plainest statement of the rule: a set of all that came, and the newest.
     #[test]
     fn random_walks_agree_with_a_set() {

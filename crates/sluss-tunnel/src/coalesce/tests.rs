@@ -249,6 +249,48 @@ fn damaged_packets_stay_damaged() {
 }
 
 #[test]
+fn a_damaged_network_header_stays_damaged() {
+    let samples = flow(
+        &Sample::udp(Version::V4, Vec::new()),
+        &[64; 3],
+        &mut Lcg::new(15),
+    );
+    let mut packets = bytes(&samples);
+    packets[1][10] ^= 0x10;
+    let frames = frames(Offload::TcpAndUdp, &packets);
+    assert_eq!(frames.concat(), packets);
+    assert_eq!(frames.len(), 3);
+}
+
+/// RFC 768: zero is no checksum. Here it is what the sum would be, too.
+#[test]
+fn a_datagram_without_a_checksum_gets_none() {
+    let without = |payload: [u8; 4]| {
+        let mut packet = Sample::udp(Version::V4, payload.to_vec()).bytes();
+        packet[26..28].fill(0);
+        packet
+    };
+    // What makes the sum of all come to nothing goes into the last word.
+    let missing = !tun_rs::checksum(&pseudo_and(&without([1, 2, 0, 0])), 0);
+    let [high, low] = missing.to_be_bytes();
+    let packets = vec![without([1, 2, high, low]); 3];
+    assert_eq!(tun_rs::checksum(&pseudo_and(&packets[0]), 0), 0xffff);
+    assert_eq!(frames(Offload::TcpAndUdp, &packets).concat(), packets);
+}
+
+/// What a UDP checksum over IPv4 is made of.
+fn pseudo_and(packet: &[u8]) -> Vec<u8> {
+    let length = (packet.len() - 20) as u16;
+    [
+        &packet[12..20],
+        &[0, 17],
+        &length.to_be_bytes(),
+        &packet[20..],
+    ]
+    .concat()
+}
+
+#[test]
 fn nothing_follows_a_push_or_a_short_packet() {
     let mut random = Lcg::new(10);
     let mut samples = flow(
