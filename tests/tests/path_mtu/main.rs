@@ -367,7 +367,7 @@ impl Transfer {
             end.set_write_timeout(Some(PATIENCE))?;
         }
         // Told apart by where they are, and of no length that a packet has.
-        let piece = (0..100_003u32).map(|at| (at * 31 >> 3) as u8).collect();
+        let piece = (0..100_003u32).map(|at| ((at * 31) >> 3) as u8).collect();
         Ok(Transfer {
             sender,
             receiver,
