@@ -23,7 +23,7 @@ pub(super) const AREAS: &[Area] = &[
     Area {
         name: "uapi",
         shows: "our engine as a plain WireGuard device: wg, wg-quick, and every request beside wireguard-go",
-        checks: &[Crate("sluss-uapi"), Lab("uapi")],
+        checks: &[Crate("uapi"), Lab("uapi")],
         needs_lab: true,
         ..PLAIN
     },
