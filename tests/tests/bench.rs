@@ -57,22 +57,30 @@ fn every_part_is_measured_and_told() -> Result<()> {
         "{}",
         read["machine"]
     );
-    for name in [FORWARDER, OURS, "boringtun"] {
-        for &part in Part::value_variants() {
-            for figure in figures(part) {
-                let value = median(&read, name, part, figure)
-                    .with_context(|| format!("{name} has no {figure} of {part:?}"))?;
-                // Nobody is asked to wake up; all else takes or moves something.
-                let least = if *figure == "wake-ups" {
-                    0.0
-                } else {
-                    f64::MIN_POSITIVE
-                };
-                ensure!(
-                    value.is_finite() && value >= least,
-                    "{name}, {part:?}, {figure}: {value}"
-                );
-            }
+    const MEASURED: [&str; 3] = [FORWARDER, OURS, "boringtun"];
+    for &part in Part::value_variants() {
+        for figure in figures(part) {
+            let values = MEASURED.map(|name| median(&read, name, part, figure));
+            // On a busy machine there may be no rate at which somebody loses less than one packet in a hundred.
+            let enough = if matches!(part, Part::Udp64 | Part::Udp1400) {
+                values.iter().any(Option::is_some)
+            } else {
+                values.iter().all(Option::is_some)
+            };
+            ensure!(enough, "{figure} of {part:?} is missing: {values:?}");
+            // Nobody is asked to wake up; all else takes or moves something.
+            let least = if *figure == "wake-ups" {
+                0.0
+            } else {
+                f64::MIN_POSITIVE
+            };
+            ensure!(
+                values
+                    .iter()
+                    .flatten()
+                    .all(|value| value.is_finite() && *value >= least),
+                "{part:?}, {figure}: {values:?}"
+            );
         }
     }
     ensure!(
