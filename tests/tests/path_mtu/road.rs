@@ -125,12 +125,12 @@ impl Road {
         self.narrow(1500)
     }
 
-    /// The gateway answers no ICMP of any kind, on any way.
+    /// The gateway answers no ICMP of any kind, on any way. Protocols go by number: the smallest systems do not know their names.
     pub(crate) fn silence_gateway(&self) -> Result<()> {
         let rules = "table inet mute {\nchain output {\n\
                      type filter hook output priority 0\n\
                      icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n\
-                     meta l4proto { icmp, ipv6-icmp } drop\n}\n}\n";
+                     meta l4proto { 1, 58 } drop\n}\n}\n";
         self.gateway
             .feed(Shell::new("nft").args(["-f", "/dev/stdin"]), rules)
     }
