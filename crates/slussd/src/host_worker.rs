@@ -26,7 +26,11 @@ pub(crate) fn start(
             let (mut apply, mut resize) = (None, None);
             for order in std::iter::once(order).chain(waiting(&mut received)) {
                 match order {
-                    Order::Apply(op, config) => apply = Some((op, config)),
+                    Order::Apply(op, config) => {
+                        // It came later, so its MTU is the newer one.
+                        resize = resize.map(|_| config.tun.mtu);
+                        apply = Some((op, config));
+                    }
                     Order::Resize(mtu) => resize = Some(mtu),
                 }
             }
