@@ -148,8 +148,10 @@ impl Udp for UdpSocket {
     // The option is the socket's, and this socket is the inbound thread's too: a handshake message that it sends meanwhile
     // cannot be cut either, and is far too small to mind.
     fn send_whole(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<bool> {
-        path::set_fragments(&self.socket, self.dual_stack, Fragments::Never)?;
-        let sent = self.transmit(to, datagram, datagram.len());
+        let sent = path::set_fragments(&self.socket, self.dual_stack, Fragments::Never)
+            .map_err(io::Error::from)
+            .and_then(|()| self.transmit(to, datagram, datagram.len()));
+        // Whatever became of it: data may be cut.
         path::set_fragments(&self.socket, self.dual_stack, Fragments::Allowed)?;
         match sent {
             Err(error) if path::too_large(&error) => Ok(false),
