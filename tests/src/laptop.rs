@@ -32,9 +32,10 @@ impl Policy {
     pub fn text(&self) -> String {
         format!(
             "schema = 1\n\
-             [gateway]\nname = \"vpn.example.se\"\nendpoints = [\"{}\"]\npublic_key = \"{}\"\n\
+             [[endpoint]]\naddress = \"{}\"\n\
+             [gateway]\nname = \"vpn.example.se\"\npublic_key = \"{}\"\n\
              [internal]\nprefixes = [\"10.20.0.0/16\", \"fd20::/48\"]\n\
-             [[beacon]]\nname = \"city hall\"\naddress = \"{}\"\npins = [\"{}\"]\n{}",
+             [[beacon]]\nname = \"city hall\"\nkind = \"tls\"\naddresses = [\"{}\"]\npins = [\"{}\"]\n{}",
             self.endpoint,
             STANDARD.encode(self.gateway_key),
             self.beacon,

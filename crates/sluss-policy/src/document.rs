@@ -60,17 +60,7 @@ impl<'a> Document<'a> {
         key: &'static str,
         read: impl FnOnce(&Spanned<DeValue<'a>>) -> Result<T, Rejection>,
     ) -> Option<T> {
-        if !self.values.contains_key(key) {
-            let place = self.section_of(key);
-            self.mistake(
-                place,
-                Problem::Missing {
-                    key,
-                    example: self.example(key),
-                },
-            );
-            return None;
-        }
+        self.present(key)?;
         self.optional(key, read)
     }
 
@@ -152,6 +142,27 @@ impl<'a> Document<'a> {
             }
         }
         sections
+    }
+
+    /// The same, where there must be at least one. `None` leaves a mistake behind.
+    pub(crate) fn required_sections<T>(
+        &mut self,
+        key: &'static str,
+        limit: usize,
+        read: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        self.present(key)?;
+        let sections = self.sections(key, limit, read);
+        // An empty list can be written, too; one with a mistake in each has been answered.
+        if sections.is_empty() && !self.has_mistakes() {
+            self.reject(key, ValueError::Empty);
+        }
+        Some(sections)
+    }
+
+    /// Whether anything was wrong until now.
+    pub(crate) fn has_mistakes(&self) -> bool {
+        !self.mistakes.is_empty()
     }
 
     /// Whether anything is said in `section`.
@@ -295,6 +306,16 @@ impl<'a> Document<'a> {
             .filter(|(score, _)| *score > 0.6)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, candidate)| candidate)
+    }
+
+    /// `Some` if `key` is set. `None` leaves a mistake behind.
+    fn present(&mut self, key: &'static str) -> Option<()> {
+        if self.values.contains_key(key) {
+            return Some(());
+        }
+        let (place, example) = (self.section_of(key), self.example(key));
+        self.mistake(place, Problem::Missing { key, example });
+        None
     }
 
     fn example(&self, key: &'static str) -> &'static str {

@@ -62,10 +62,38 @@ pub enum ValueError {
     WrongLength { expected: usize, found: usize },
     #[error("a key of zeros is no key")]
     ZeroKey,
-    #[error("a pin is 'sha256:' and the base64 of the hash")]
+    #[error("a pin is 'sha256:' (or 'certificate:sha256:') and the base64 of the hash")]
     NotAPin,
-    #[error("not an address and port")]
+    #[error("a server that shows its key alone has no certificate to pin")]
+    RawKeyHasNoCertificate,
+    #[error("not an address and port, written out")]
     NotASocketAddress,
+    #[error("not a name or address with its port")]
+    NotAnEndpoint,
+    #[error("not an address")]
+    NotAnAddress,
+    #[error(
+        "not a whole host name (RFC 1123): letters, digits and hyphens between dots, other letters in their 'xn--' form"
+    )]
+    NotAHostName,
+    #[error("not an http:// address of a host and a path")]
+    NotAnHttpAddress,
+    #[error(
+        "a portal cannot answer for https, so it could not be told from a dead network: take an http:// address"
+    )]
+    EncryptedProbe,
+    #[error("no beacon here is of the kind '{kind}', so nobody could be inside")]
+    NoSuchBeacon { kind: &'static str },
+    #[error(
+        "{} has {found} beacons that count where {quorum} are asked for, so nobody could be inside there",
+        site_name(site)
+    )]
+    TooFewBeacons {
+        /// `None`: those that name no site.
+        site: Option<String>,
+        found: usize,
+        quorum: usize,
+    },
     #[error("not an address of one host that can be reached")]
     NotAHost,
     #[error("not an address with a prefix length")]
@@ -109,6 +137,13 @@ pub enum ValueError {
 
 fn suggestion(nearest: &Option<&'static str>) -> String {
     nearest.map_or_else(String::new, |key| format!(", did you mean '{key}'?"))
+}
+
+fn site_name(site: &Option<String>) -> String {
+    site.as_ref().map_or_else(
+        || "the site without a name".to_owned(),
+        |site| format!("site '{site}'"),
+    )
 }
 
 /// A duration as the policy writes it: the largest unit that divides it.

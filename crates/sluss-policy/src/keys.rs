@@ -16,24 +16,38 @@ const fn key(path: &'static str, example: &'static str) -> KeyInfo {
 pub const POLICY_KEYS: &[KeyInfo] = &[
     key("schema", "schema = 1"),
     key("gateway.name", "name = \"vpn.example.se\""),
-    key("gateway.endpoints", "endpoints = [\"198.51.100.2:51820\"]"),
     key(
         "gateway.public_key",
         "public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"",
     ),
+    key("endpoint", "[[endpoint]]"),
+    key("endpoint.address", "address = \"vpn.example.se:51820\""),
+    key("endpoint.priority", "priority = 1"),
+    key("endpoint.fallback", "fallback = [\"198.51.100.2\"]"),
     key(
         "internal.prefixes",
         "prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
     ),
+    key("location.require", "require = \"beacon\""),
+    key("location.quorum", "quorum = 1"),
+    key("location.inside", "inside = \"no-tunnel\""),
     key("beacon", "[[beacon]]"),
     key("beacon.name", "name = \"city hall\""),
-    key("beacon.address", "address = \"10.20.0.53:8443\""),
+    key("beacon.kind", "kind = \"beacon\""),
+    key("beacon.addresses", "addresses = [\"10.20.0.53:8443\"]"),
     key(
         "beacon.pins",
         "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
     ),
+    key("beacon.raw_key", "raw_key = true"),
+    key("beacon.site", "site = \"north\""),
+    key("beacon.nat", "nat = [\"10.20.255.9\"]"),
+    key("portal.probe", "probe = \"http://probe.example.se/\""),
+    key("portal.expect", "expect = \"open\""),
+    key("portal.open", "open = true"),
     key("tunnel.mtu", "mtu = 1420"),
     key("tunnel.keepalive", "keepalive = \"25s\""),
+    key("tunnel.metered_keepalive", "metered_keepalive = \"2m\""),
     key("tunnel.respond", "respond = false"),
     key("user.may_disconnect", "may_disconnect = true"),
     key(
@@ -74,8 +88,16 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
     key("timing.probe_timeout", "probe_timeout = \"800ms\""),
     key("timing.retry_first", "retry_first = \"1s\""),
     key("timing.retry_limit", "retry_limit = \"1m\""),
+    key(
+        "doctor.internal_name",
+        "internal_name = \"intranet.example.se\"",
+    ),
     key("support.phone", "phone = \"08-123 45 67\""),
-    key("support.web", "web = \"https://intranet.example.se/vpn\""),
+    key("support.web", "web = \"https://www.example.se/vpn\""),
+    key(
+        "support.detour",
+        "detour = \"Mail and files: https://work.example.se, with your card\"",
+    ),
 ];
 
 /// Keys of `device.toml`.

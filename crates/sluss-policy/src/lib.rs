@@ -7,21 +7,29 @@ mod card;
 mod device;
 mod document;
 mod error;
+mod gateway;
+mod hosts;
 mod keys;
+mod location;
 mod policy;
+mod portal;
 mod request;
 mod values;
 
 pub use card::{AfterUse, CardRules, CertificateRules, KeyMode, KeyUsage, Oid, OnRemoval, PinLife};
 pub use device::{CardBinding, DeviceBinding, KeyId};
 pub use error::{PolicyError, Problem, ValueError};
+pub use gateway::{Endpoint, Gateway};
+pub use hosts::{Host, HostName, HttpAddress};
 pub use keys::{DEVICE_KEYS, KeyInfo, POLICY_KEYS};
-pub use policy::{Beacon, Gateway, Login, Policy, Support, Timing, TunnelSettings, UserRights};
+pub use location::{Beacon, BeaconKind, LocationRules, WhenInside};
+pub use policy::{Doctor, Login, Policy, Support, Timing, TunnelSettings, UserRights};
+pub use portal::{PortalAnswer, PortalRules};
 pub use request::{
     CardCertificate, EnrolmentRequest, REQUEST_KEYS, RequestCard, Signature, SignatureFault,
     SignatureMethod, SignedRequest, Signer, Unsigned,
 };
-pub use values::{PresharedKey, PublicKey, SpkiPin, interface_address, label};
+pub use values::{Pin, PresharedKey, PublicKey, interface_address, label};
 
 /// One policy or device file: its name, for messages only, and what it holds.
 #[derive(Clone, Copy)]

@@ -1,16 +1,17 @@
-//! The policy: gateway, internal prefixes, beacons, and what a user may do.
+//! The policy as a whole, and its smaller sections.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::document::Document;
 use crate::error::Span;
-use crate::values::{boolean, duration, endpoint, integer, internal_prefix, label, list, text};
-use crate::{CardRules, POLICY_KEYS, PolicyError, PublicKey, Source, SpkiPin, ValueError};
+use crate::values::{boolean, duration, integer, internal_prefix, label, list, paragraph, text};
+use crate::{
+    Beacon, CardRules, Endpoint, Gateway, HostName, LocationRules, POLICY_KEYS, PolicyError,
+    PortalRules, Source, ValueError,
+};
 
 /// The one that this version reads.
 pub(crate) const SCHEMA: i64 = 1;
@@ -22,35 +23,22 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub gateway: Gateway,
+    /// Where the gateway answers; at least one, in the order of the policy.
+    pub endpoints: Vec<Endpoint>,
     /// Internal prefixes, IPv4 and IPv6: what the tunnel carries, and what never leaves outside of it.
     pub internal: Vec<IpNet>,
+    pub location: LocationRules,
     /// Evidence of being inside. Without one the laptop is always outside.
     pub beacons: Vec<Beacon>,
+    /// `None`: captive portals are not looked for.
+    pub portal: Option<PortalRules>,
     pub tunnel: TunnelSettings,
     pub user: UserRights,
     pub card: CardRules,
     pub login: Login,
     pub timing: Timing,
+    pub doctor: Doctor,
     pub support: Support,
-}
-
-/// The WireGuard peer inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gateway {
-    /// What people call it; shown, never looked up.
-    pub name: String,
-    /// Literal, at least one; the first is tried first.
-    pub endpoints: Vec<SocketAddr>,
-    pub public_key: PublicKey,
-}
-
-/// A TLS endpoint that only the internal network can reach, known by its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beacon {
-    pub name: String,
-    pub address: SocketAddr,
-    /// At least one; several while a key is being changed.
-    pub pins: Vec<SpkiPin>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +47,8 @@ pub struct TunnelSettings {
     pub mtu: u16,
     /// WireGuard's persistent keepalive; `None` keeps an idle laptop idle.
     pub keepalive: Option<Duration>,
+    /// The same on a link that is paid for by the byte; never shorter.
+    pub metered_keepalive: Option<Duration>,
     /// Whether the card also answers handshakes that the gateway begins. It then works before it knows who asks.
     pub respond: bool,
 }
@@ -93,11 +83,20 @@ pub struct Timing {
     pub retry_limit: Duration,
 }
 
+/// What `sluss doctor` needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// A name that only the internal network's resolver knows.
+    pub internal_name: Option<HostName>,
+}
+
 /// Whom the user turns to; shown when things fail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Support {
     pub phone: Option<String>,
     pub web: Option<String>,
+    /// The way round when the VPN is down, in IT's own words.
+    pub detour: Option<String>,
 }
 
 impl Policy {
@@ -117,33 +116,37 @@ impl Policy {
     fn build(document: &mut Document<'_>) -> Option<Self> {
         let schema = schema(document);
         let gateway = Gateway::build(document);
+        let endpoints = Endpoint::build_all(document);
         let internal = document.required("internal.prefixes", list(1024, internal_prefix));
-        let mut names = HashSet::new();
-        let beacons = document.sections("beacon", 32, |document| {
-            let beacon = Beacon::build(document)?;
-            if !names.insert(beacon.name.clone()) {
-                document.reject("beacon.name", ValueError::Duplicate(beacon.name.clone()));
-            }
-            Some(beacon)
-        });
-        let (tunnel, user, card, login, timing, support) = (
+        let location = LocationRules::build(document);
+        let beacons = Beacon::build_all(document);
+        if !document.has_mistakes() {
+            location.reject_impossible(&beacons, document);
+        }
+        let portal = PortalRules::build(document);
+        let (tunnel, user, card, login, timing, doctor, support) = (
             TunnelSettings::build(document),
             UserRights::build(document),
             CardRules::build(document),
             Login::build(document),
             Timing::build(document),
+            Doctor::build(document),
             Support::build(document),
         );
         schema?;
         Some(Self {
             gateway: gateway?,
+            endpoints: endpoints?,
             internal: internal?,
+            location,
             beacons,
+            portal,
             tunnel,
             user,
             card: card?,
             login,
             timing,
+            doctor,
             support,
         })
     }
@@ -164,44 +167,41 @@ pub(crate) fn schema(document: &mut Document<'_>) -> Option<()> {
     Some(())
 }
 
-impl Gateway {
-    fn build(document: &mut Document<'_>) -> Option<Self> {
-        let name = document.required("gateway.name", text(label));
-        let endpoints = document.required("gateway.endpoints", list(8, endpoint));
-        let public_key = document.required("gateway.public_key", text(str::parse));
-        Some(Self {
-            name: name?,
-            endpoints: endpoints?,
-            public_key: public_key?,
-        })
-    }
-}
-
-impl Beacon {
-    fn build(document: &mut Document<'_>) -> Option<Self> {
-        let name = document.required("beacon.name", text(label));
-        let address = document.required("beacon.address", text(endpoint));
-        let pins = document.required("beacon.pins", list(8, str::parse));
-        Some(Self {
-            name: name?,
-            address: address?,
-            pins: pins?,
-        })
-    }
-}
-
 impl TunnelSettings {
     fn build(document: &mut Document<'_>) -> Self {
         // IPv6 needs links of 1280 bytes (RFC 8200, 5); WireGuard counts its keepalive in a u16 of seconds.
         let mtu = document.optional("tunnel.mtu", integer(1280..=9000));
-        let keepalive =
-            document.optional("tunnel.keepalive", text(duration(SECOND..=SECOND * 65_535)));
+        let every = duration(SECOND..=SECOND * 65_535);
+        let keepalive = document.optional("tunnel.keepalive", text(&every));
+        let metered = document.optional("tunnel.metered_keepalive", text(or_off(&every)));
+        match (keepalive, metered) {
+            (None, Some(_)) => {
+                let setting = "'keepalive'";
+                document.reject("tunnel.metered_keepalive", ValueError::OnlyWith { setting });
+            }
+            (Some(keepalive), Some(Some(metered))) if metered < keepalive => {
+                let than = "keepalive";
+                document.reject("tunnel.metered_keepalive", ValueError::ShorterThan { than });
+            }
+            (_, None | Some(_)) => {}
+        }
         let respond = document.optional("tunnel.respond", boolean);
         Self {
             mtu: mtu.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(1420),
             keepalive,
+            metered_keepalive: metered.unwrap_or(keepalive),
             respond: respond.unwrap_or(false),
         }
+    }
+}
+
+/// What `parse` can read, or the word "off".
+fn or_off<T>(
+    parse: impl Fn(&str) -> Result<T, ValueError>,
+) -> impl Fn(&str) -> Result<Option<T>, ValueError> {
+    move |text| match text {
+        "off" => Ok(None),
+        text => parse(text).map(Some),
     }
 }
 
@@ -289,11 +289,20 @@ impl Timing {
     }
 }
 
+impl Doctor {
+    fn build(document: &mut Document<'_>) -> Self {
+        Self {
+            internal_name: document.optional("doctor.internal_name", text(str::parse)),
+        }
+    }
+}
+
 impl Support {
     fn build(document: &mut Document<'_>) -> Self {
         Self {
             phone: document.optional("support.phone", text(label)),
             web: document.optional("support.web", text(label)),
+            detour: document.optional("support.detour", text(paragraph)),
         }
     }
 }
@@ -315,43 +324,38 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             gateway,
+            endpoints,
             internal,
+            location,
             beacons,
+            portal,
             tunnel,
             user,
             card,
             login,
             timing,
+            doctor,
             support,
         } = self;
-        writeln!(
-            f,
-            "schema = {SCHEMA}\n\n[gateway]\nname = {}",
-            quoted(&gateway.name)
-        )?;
-        writeln!(
-            f,
-            "endpoints = {}\npublic_key = \"{}\"",
-            array(&gateway.endpoints),
-            gateway.public_key
-        )?;
-        writeln!(f, "\n[internal]\nprefixes = {}", array(internal))?;
-        for Beacon {
-            name,
-            address,
-            pins,
-        } in beacons
-        {
-            writeln!(
-                f,
-                "\n[[beacon]]\nname = {}\naddress = \"{address}\"\npins = {}",
-                quoted(name),
-                array(pins)
-            )?;
+        writeln!(f, "schema = {SCHEMA}\n\n{gateway}")?;
+        for endpoint in endpoints {
+            writeln!(f, "{endpoint}")?;
         }
-        writeln!(f, "\n[tunnel]\nmtu = {}", tunnel.mtu)?;
+        writeln!(f, "[internal]\nprefixes = {}\n", array(internal))?;
+        writeln!(f, "{location}")?;
+        for beacon in beacons {
+            writeln!(f, "{beacon}")?;
+        }
+        if let Some(portal) = portal {
+            writeln!(f, "{portal}")?;
+        }
+        writeln!(f, "[tunnel]\nmtu = {}", tunnel.mtu)?;
         if let Some(keepalive) = tunnel.keepalive {
             writeln!(f, "keepalive = \"{}\"", Span(keepalive))?;
+            match tunnel.metered_keepalive {
+                Some(metered) => writeln!(f, "metered_keepalive = \"{}\"", Span(metered))?,
+                None => writeln!(f, "metered_keepalive = \"off\"")?,
+            }
         }
         writeln!(f, "respond = {}", tunnel.respond)?;
         writeln!(f, "\n[user]\nmay_disconnect = {}", user.may_disconnect)?;
@@ -368,10 +372,17 @@ impl fmt::Display for Policy {
         writeln!(f, "probe_timeout = \"{}\"", Span(timing.probe_timeout))?;
         writeln!(f, "retry_first = \"{}\"", Span(timing.retry_first))?;
         writeln!(f, "retry_limit = \"{}\"", Span(timing.retry_limit))?;
+        if let Some(name) = &doctor.internal_name {
+            writeln!(f, "\n[doctor]\ninternal_name = \"{name}\"")?;
+        }
         if *support != Support::default() {
             writeln!(f, "\n[support]")?;
         }
-        for (key, value) in [("phone", &support.phone), ("web", &support.web)] {
+        for (key, value) in [
+            ("phone", &support.phone),
+            ("web", &support.web),
+            ("detour", &support.detour),
+        ] {
             if let Some(value) = value {
                 writeln!(f, "{key} = {}", quoted(value))?;
             }

@@ -1,7 +1,6 @@
 //! Values that cannot be wrong: keys and pins, each made from its text only, and how to read the rest.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,6 +15,7 @@ use toml::value::Datetime;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::document::TextRange;
+use crate::hosts::is_host;
 use crate::{Oid, Problem, ValueError};
 
 /// An X25519 public key, written as WireGuard does: base64 of 32 bytes.
@@ -93,38 +93,36 @@ impl FromStr for PresharedKey {
     }
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo in DER, as RFC 7469 pins keys: `sha256:BASE64`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SpkiPin([u8; 32]);
-
-impl SpkiPin {
-    const PREFIX: &'static str = "sha256:";
-
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+/// The SHA-256 of what a server shows, by which it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// Of its SubjectPublicKeyInfo in DER, as RFC 7469 pins keys: `sha256:BASE64`.
+    Key([u8; 32]),
+    /// Of its whole certificate in DER: `certificate:sha256:BASE64`.
+    Certificate([u8; 32]),
 }
 
-impl FromStr for SpkiPin {
+impl FromStr for Pin {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let hash = text.strip_prefix(Self::PREFIX).ok_or(ValueError::NotAPin)?;
+        let (kind, hash): (fn([u8; 32]) -> Self, &str) = match text.strip_prefix("certificate:") {
+            Some(hash) => (Self::Certificate, hash),
+            None => (Self::Key, text),
+        };
+        let hash = hash.strip_prefix("sha256:").ok_or(ValueError::NotAPin)?;
         let mut bytes = [0; 32];
         decode(hash, &mut bytes)?;
-        Ok(Self(bytes))
+        Ok(kind(bytes))
     }
 }
 
-impl fmt::Display for SpkiPin {
+impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", Self::PREFIX, BASE64.encode(self.0))
-    }
-}
-
-impl fmt::Debug for SpkiPin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpkiPin({self})")
+        match self {
+            Self::Key(hash) => write!(f, "sha256:{}", BASE64.encode(hash)),
+            Self::Certificate(hash) => write!(f, "certificate:sha256:{}", BASE64.encode(hash)),
+        }
     }
 }
 
@@ -276,6 +274,11 @@ pub fn label(text: &str) -> Result<String, ValueError> {
     line(text, 120)
 }
 
+/// A sentence or two for people, on one line.
+pub(crate) fn paragraph(text: &str) -> Result<String, ValueError> {
+    line(text, 400)
+}
+
 /// A distinguished name, which can be long.
 pub(crate) fn distinguished_name(text: &str) -> Result<String, ValueError> {
     line(text, 1000)
@@ -384,15 +387,6 @@ pub(crate) fn duration(
     }
 }
 
-/// Address and port of one host, written out: a name could be answered by anybody.
-pub(crate) fn endpoint(text: &str) -> Result<SocketAddr, ValueError> {
-    let endpoint: SocketAddr = text.parse().map_err(|_| ValueError::NotASocketAddress)?;
-    match endpoint.port() != 0 && is_host(endpoint.ip()) {
-        true => Ok(endpoint),
-        false => Err(ValueError::NotAHost),
-    }
-}
-
 /// Our own address on a network, with its prefix length.
 pub fn interface_address(text: &str) -> Result<IpNet, ValueError> {
     let address: IpNet = text.parse().map_err(|_| ValueError::NotAPrefix)?;
@@ -428,9 +422,4 @@ pub(crate) fn internal_prefix(text: &str) -> Result<IpNet, ValueError> {
         true => Err(ValueError::NotInternal { prefix }),
         false => Ok(prefix),
     }
-}
-
-fn is_host(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !address.is_unspecified() && !address.is_multicast() && !broadcast
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sluss_policy::{OnRemoval, Policy, Source};
 
 use crate::{
-    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, Insertion, Intent, Key, Link,
-    LinkId, Location, LossReason, Op, Outcome, OutsideReason, PinCheck, PinSource, Session, State,
+    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, HostRules, Insertion, Intent, Key, Link,
+    LinkId, Location, LossReason, Medium, Op, Outcome, OutsideReason, PinCheck, PinSource, Session, State,
     Time, Tunnel, step,
 };
 
@@ -18,13 +18,14 @@ const POLICY: &str = r#"
     schema = 1
     [gateway]
     name = "vpn.example.se"
-    endpoints = ["198.51.100.2:51820"]
     public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+    [[endpoint]]
+    address = "198.51.100.2:51820"
     [internal]
     prefixes = ["10.20.0.0/16"]
     [[beacon]]
     name = "city hall"
-    address = "10.20.0.53:8443"
+    addresses = ["10.20.0.53:8443"]
     pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 "#;
 
@@ -163,15 +164,18 @@ fn check_turn(
                     "started without the key: {}",
                     context()
                 );
-                assert_eq!(
-                    after.host,
-                    Host::Applied(HostMode::Closed),
+                assert!(
+                    matches!(&after.host, Host::Applied(rules) if rules.mode == HostMode::Closed),
                     "started before it was closed: {}",
                     context()
                 );
             }
             Action::ApplyHost {
-                mode: HostMode::Inside { link },
+                rules:
+                    HostRules {
+                        mode: HostMode::Inside { link },
+                        ..
+                    },
                 ..
             } => {
                 let proof = after.location.verified().map(|verified| &verified.link);
@@ -194,17 +198,21 @@ fn check_turn(
             | Action::StopTunnel { .. }
             | Action::RefreshTunnel
             | Action::ApplyHost {
-                mode: HostMode::Closed | HostMode::Tunnelled,
+                rules:
+                    HostRules {
+                        mode: HostMode::Closed | HostMode::Tunnelled,
+                        ..
+                    },
                 ..
-            } => {}
+            }
+            | Action::CheckPortal { .. }
+            | Action::CancelPortalCheck { .. }
+            | Action::SetKeepalive { .. } => {}
         }
     }
     let open = matches!(
         &after.host,
-        Host::Applying {
-            mode: HostMode::Inside { .. },
-            ..
-        } | Host::Applied(HostMode::Inside { .. })
+        Host::Applying { rules, .. } | Host::Applied(rules) if matches!(rules.mode, HostMode::Inside { .. })
     );
     assert!(
         !open || after.location.verified().is_some(),
@@ -407,9 +415,8 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
         up || !wanted,
         "rests without the tunnel that is wanted, from {begin:#?}: {state:#?}"
     );
-    assert_eq!(
-        state.host,
-        Host::Applied(mode),
+    assert!(
+        matches!(&state.host, Host::Applied(rules) if rules.mode == mode),
         "rests with wrong routes, from {begin:#?}"
     );
 }
@@ -465,6 +472,7 @@ fn answers(op: Op) -> Vec<Event> {
     let proved = |index| Evidence {
         link: link(index, &[]).id,
         beacon: "city hall".to_owned(),
+        address: std::net::SocketAddr::from(([10, 20, 0, 53], 8443)),
         outcome: Outcome::Proved,
         at: Time::since_boot(Duration::ZERO),
     };
@@ -555,6 +563,9 @@ fn link(index: u32, addresses: &[&str]) -> Link {
             0,
             u8::try_from(index).unwrap_or(0),
         ])],
+        medium: Medium::Wired,
+        metered: false,
+        neighbours: Vec::new(),
     }
 }
 

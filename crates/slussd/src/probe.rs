@@ -22,7 +22,7 @@ use rustls::server::ParsedCertificate;
 use rustls::version::TLS13;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use sluss_platform::{clock, net};
-use sluss_policy::{Beacon, SpkiPin};
+use sluss_policy::{Beacon, Pin};
 use sluss_supervisor::{Evidence, Link, LinkId, Outcome, Time};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -113,7 +113,7 @@ fn is_final(outcome: Outcome) -> bool {
 }
 
 async fn attempt(beacon: &Beacon, link: &LinkId) -> Outcome {
-    match connect(beacon.address, link).await {
+    match connect(beacon.addresses[0], link).await {
         Ok(stream) => handshake(stream, beacon).await,
         Err(error) => no_connection(&error),
     }
@@ -139,7 +139,7 @@ async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin, beacon: &Beacon)
         return Outcome::NotTls;
     };
     // An address as the name of the server: it is not sent (RFC 6066, 3).
-    let server = ServerName::IpAddress(beacon.address.ip().into());
+    let server = ServerName::IpAddress(beacon.addresses[0].ip().into());
     match TlsConnector::from(Arc::new(config))
         .connect(server, stream)
         .await
@@ -160,7 +160,7 @@ fn no_handshake(error: &io::Error) -> Outcome {
     }
 }
 
-fn client(pins: &[SpkiPin]) -> Result<ClientConfig, rustls::Error> {
+fn client(pins: &[Pin]) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = PinnedKey {
         pins: pins.to_vec(),
@@ -179,7 +179,7 @@ fn client(pins: &[SpkiPin]) -> Result<ClientConfig, rustls::Error> {
 /// Accepts whoever holds one of the pinned keys.
 #[derive(Debug)]
 struct PinnedKey {
-    pins: Vec<SpkiPin>,
+    pins: Vec<Pin>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -193,8 +193,11 @@ impl ServerCertVerifier for PinnedKey {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        let hash = digest(&SHA256, &key);
-        if self.pins.iter().any(|pin| pin.as_bytes() == hash.as_ref()) {
+        let shown = |pin: &Pin| match pin {
+            Pin::Key(hash) => digest(&SHA256, &key).as_ref() == hash,
+            Pin::Certificate(hash) => digest(&SHA256, end_entity).as_ref() == hash,
+        };
+        if self.pins.iter().any(shown) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(CertificateError::ApplicationVerificationFailure.into())

@@ -53,7 +53,7 @@ impl Running {
         let peer = PeerConfig {
             public_key: gateway,
             preshared_key: preshared_key.map(|key| PresharedKey::new(*key.as_bytes())),
-            endpoint: policy.gateway.endpoints.first().copied(),
+            endpoint: policy.endpoints.iter().find_map(|it| it.written().next()),
             allowed_ips: policy.internal.clone(),
             persistent_keepalive: policy.tunnel.keepalive,
         };

@@ -1,13 +1,13 @@
 //! A laptop without a laptop: network, card, user and workers, which delay, fail, hang and answer late.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use fastrand::Rng;
 use ipnet::IpNet;
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Op, Outcome,
+    Action, Event, Evidence, HostMode, HostRules, Key, Link, LinkId, Location, LossReason, Medium, Op, Outcome,
     PinCheck, PinSource, State, Time, Tunnel, step,
 };
 
@@ -17,15 +17,18 @@ pub(crate) const POLICY: &str = r#"
     schema = 1
     [gateway]
     name = "vpn.example.se"
-    endpoints = ["198.51.100.2:51820"]
     public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+    [[endpoint]]
+    address = "198.51.100.2:51820"
     [internal]
     prefixes = ["10.20.0.0/16"]
     [[beacon]]
     name = "city hall"
-    address = "10.20.0.53:8443"
+    addresses = ["10.20.0.53:8443"]
     pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 "#;
+
+pub(crate) const BEACON: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 53), 8443));
 
 pub(crate) fn policy(text: &str) -> Policy {
     Policy::parse(&[Source {
@@ -60,6 +63,9 @@ pub(crate) fn link(index: u32, network: u8, host: u8, inside: bool) -> TrueLink 
             carrier: true,
             addresses: vec![address],
             gateways: vec![gateway.into()],
+            medium: Medium::Wired,
+            metered: false,
+            neighbours: Vec::new(),
         },
         inside,
     }
@@ -77,7 +83,7 @@ enum Later {
     Event(Event),
     Start(Op),
     Stop(Op),
-    Apply(Op, HostMode),
+    Apply(Op, HostRules),
     Verify(Op),
     Probed { op: Op, links: Vec<Link> },
 }
@@ -354,7 +360,7 @@ impl World {
             Action::ForgetKeys | Action::RefreshTunnel => {}
             Action::StartTunnel { op } => self.tunnel_work(Later::Start(op)),
             Action::StopTunnel { op } => self.tunnel_work(Later::Stop(op)),
-            Action::ApplyHost { op, mode } => {
+            Action::ApplyHost { op, rules } => {
                 let hang = if self.foul(20) {
                     Duration::from_secs(8)
                 } else {
@@ -437,6 +443,7 @@ impl World {
         Evidence {
             link: link.id.clone(),
             beacon: "city hall".to_owned(),
+            address: crate::world::BEACON,
             outcome,
             at: self.now,
         }

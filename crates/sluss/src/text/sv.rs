@@ -547,8 +547,42 @@ fn bad_value(text: &Swedish, reason: &ValueError) -> String {
             format!("{found} byte där {expected} behövs")
         }
         ValueError::ZeroKey => "en nyckel av nollor är ingen nyckel".to_owned(),
-        ValueError::NotAPin => "ett fingeravtryck är 'sha256:' och hashvärdet i base64".to_owned(),
-        ValueError::NotASocketAddress => "inte en adress med port".to_owned(),
+        ValueError::NotAPin => {
+            "ett fingeravtryck är 'sha256:' (eller 'certificate:sha256:') och hashvärdet i base64"
+                .to_owned()
+        }
+        ValueError::RawKeyHasNoCertificate => {
+            "en server som bara visar sin nyckel har inget certifikat att känna igen".to_owned()
+        }
+        ValueError::NotASocketAddress => "inte en utskriven adress med port".to_owned(),
+        ValueError::NotAnEndpoint => "inte ett namn eller en adress med port".to_owned(),
+        ValueError::NotAnAddress => "inte en adress".to_owned(),
+        ValueError::NotAHostName => {
+            "inte ett helt datornamn (RFC 1123): bokstäver a-z, siffror och bindestreck mellan punkter, \
+             andra bokstäver i sin form med 'xn--'"
+                .to_owned()
+        }
+        ValueError::NotAnHttpAddress => {
+            "inte en http://-adress med dator och sökväg".to_owned()
+        }
+        ValueError::EncryptedProbe => {
+            "en portal kan inte svara i stället för https, så den gick inte att skilja från ett dött nät: \
+             ta en http://-adress"
+                .to_owned()
+        }
+        ValueError::NoSuchBeacon { kind } => {
+            format!("ingen fyr här är av slaget '{kind}', så ingen kunde vara på insidan")
+        }
+        ValueError::TooFewBeacons {
+            site,
+            found,
+            quorum,
+        } => {
+            let site = site
+                .as_ref()
+                .map_or("platsen utan namn".to_owned(), |site| format!("platsen '{site}'"));
+            format!("{site} har {found} fyrar som räknas där {quorum} krävs, så ingen kunde vara på insidan där")
+        }
         ValueError::NotAHost => "inte adressen till en dator som kan nås".to_owned(),
         ValueError::NotAPrefix => "inte en adress med prefixlängd".to_owned(),
         ValueError::HostBits { network } => {

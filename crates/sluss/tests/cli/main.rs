@@ -611,8 +611,9 @@ fn a_policy_is_checked_without_a_daemon_and_mistakes_have_their_place() {
 const POLICY: &str = r#"schema = 1
 [gateway]
 name = "vpn.example.se"
-endpoints = ["198.51.100.2:51820"]
 public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+[[endpoint]]
+address = "198.51.100.2:51820"
 [internal]
 prefixes = ["10.20.0.0/16"]
 "#;

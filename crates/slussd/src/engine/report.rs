@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluss_ipc as ipc;
-use sluss_policy::{AfterUse, CardRules, KeyMode, OnRemoval, PinLife, Policy};
+use sluss_policy::{AfterUse, CardRules, Endpoint, KeyMode, OnRemoval, PinLife, Policy};
 use sluss_supervisor as sup;
 
 use super::cards::Inserted;
@@ -116,7 +116,11 @@ impl Engine {
             schema: ipc::SCHEMA,
             files: self.policy_files.clone(),
             gateway: policy.gateway.name.clone(),
-            endpoints: policy.gateway.endpoints.clone(),
+            endpoints: policy
+                .endpoints
+                .iter()
+                .flat_map(Endpoint::written)
+                .collect(),
             public_key: policy.gateway.public_key.to_string(),
             internal_prefixes: policy.internal.iter().map(ToString::to_string).collect(),
             beacons: policy
@@ -124,7 +128,7 @@ impl Engine {
                 .iter()
                 .map(|beacon| ipc::Beacon {
                     name: beacon.name.clone(),
-                    address: beacon.address,
+                    address: beacon.addresses[0],
                 })
                 .collect(),
             mtu: policy.tunnel.mtu,
@@ -366,8 +370,9 @@ fn host_mode(mode: &sup::HostMode) -> ipc::HostMode {
 fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
     ipc::Gateway {
         name: policy.gateway.name.clone(),
-        // A policy without an endpoint cannot be parsed.
-        endpoint: figures.endpoint.unwrap_or(policy.gateway.endpoints[0]),
+        endpoint: figures
+            .endpoint
+            .or_else(|| policy.endpoints.iter().find_map(|it| it.written().next())),
     }
 }
 

@@ -12,6 +12,8 @@ use rustls::version::TLS12;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
+use sluss_policy::BeaconKind;
+
 use super::*;
 
 #[tokio::test]
@@ -109,7 +111,7 @@ async fn a_stranger_learns_no_name_and_can_resume_nothing() {
     let connector = TlsConnector::from(Arc::new(client(&beacon.pins).unwrap()));
     for _ in 0..2 {
         let (ours, theirs) = duplex(1 << 16);
-        let name = ServerName::IpAddress(beacon.address.ip().into());
+        let name = ServerName::IpAddress(beacon.addresses[0].ip().into());
         let (connected, accepted) =
             tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
         let (mut connected, mut accepted) = (connected.unwrap(), accepted.unwrap());
@@ -147,8 +149,12 @@ fn beacon(pinned: &[&KeyPair]) -> Beacon {
     };
     Beacon {
         name: "stadshuset".to_owned(),
-        address: "10.20.0.53:8443".parse().unwrap(),
+        kind: BeaconKind::Tls,
+        addresses: vec!["10.20.0.53:8443".parse().unwrap()],
         pins: pinned.iter().map(pin).collect(),
+        raw_key: false,
+        site: None,
+        nat: Vec::new(),
     }
 }
 

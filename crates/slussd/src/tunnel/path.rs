@@ -1,6 +1,6 @@
 //! What the tunnel is told to find out about its path, and what it has found, in the words of the IPC contract.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sluss_ipc::{PacketReport, PathMtu, PathVerdict, Segmentation, TunOffload};
@@ -44,7 +44,8 @@ fn addresses(policy: &Policy, binding: &DeviceBinding) -> Option<(IpAddr, IpAddr
         binding.addresses.iter().find(same_family).map(IpNet::addr)
     };
     let is_internal = |ip: &IpAddr| policy.internal.iter().any(|net| net.contains(ip));
-    let beacons = policy.beacons.iter().map(|beacon| beacon.address.ip());
+    let beacons = policy.beacons.iter().flat_map(|beacon| &beacon.addresses);
+    let beacons = beacons.map(SocketAddr::ip);
     let hosts = policy.internal.iter().filter_map(|net| net.hosts().next());
     beacons
         .filter(is_internal)
@@ -100,9 +101,10 @@ mod tests {
 
     fn asked(prefixes: &str, beacon: &str, own: &str) -> Option<String> {
         let policy = format!(
-            "schema = 1\n[gateway]\nname = \"vpn\"\nendpoints = [\"198.51.100.2:51820\"]\n\
+            "schema = 1\n[gateway]\nname = \"vpn\"\n\
              public_key = \"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"\n\
-             [internal]\nprefixes = [{prefixes}]\n[[beacon]]\nname = \"city hall\"\naddress = \"{beacon}\"\n\
+             [[endpoint]]\naddress = \"198.51.100.2:51820\"\n\
+             [internal]\nprefixes = [{prefixes}]\n[[beacon]]\nname = \"city hall\"\naddresses = [\"{beacon}\"]\n\
              pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n"
         );
         let binding = format!(

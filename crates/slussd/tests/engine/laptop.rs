@@ -17,13 +17,14 @@ pub(crate) const POLICY: &str = r#"
 schema = 1
 [gateway]
 name = "vpn.example.se"
-endpoints = ["198.51.100.2:51820"]
 public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+[[endpoint]]
+address = "198.51.100.2:51820"
 [internal]
 prefixes = ["10.20.0.0/16"]
 [[beacon]]
 name = "city hall"
-address = "10.20.0.53:8443"
+addresses = ["10.20.0.53:8443"]
 pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 "#;
 
