@@ -1,0 +1,116 @@
+//! What a beacon says inside the TLS channel: one line, as soon as the handshake is done, and then `close_notify`.
+//!
+//! ```text
+//! sluss-beacon/1 10.20.3.7:51532 stadshuset
+//! ```
+//!
+//! The protocol's name and version, the address and port that the beacon was called from, the beacon's name, and a
+//! line feed. There is one way to write an answer, and anything else is refused.
+
+use std::net::{SocketAddr, SocketAddrV6};
+use std::str::FromStr;
+
+/// The word that every answer begins with.
+const PROTOCOL: &str = "sluss-beacon";
+const VERSION: &str = "1";
+
+/// One beacon's answer to one caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    name: String,
+    seen: SocketAddr,
+}
+
+/// Why bytes are no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedAnswer {
+    #[error("it says something else than a beacon does")]
+    NotABeacon,
+    #[error("it speaks version {0} of the beacon's protocol, and this program version {VERSION}")]
+    Version(String),
+    #[error("its answer ends too early")]
+    Truncated,
+    #[error("its answer is longer than {} bytes", Answer::LONGEST)]
+    TooLong,
+    #[error(
+        "a beacon's name has 1 to {} bytes and no control characters",
+        Answer::LONGEST_NAME
+    )]
+    Name,
+}
+
+impl Answer {
+    /// Bytes of the longest name, UTF-8.
+    pub const LONGEST_NAME: usize = 64;
+
+    /// Bytes of the longest answer: the longest name, and an IPv6 address and port written out.
+    pub const LONGEST: usize = 15 + 47 + 1 + Self::LONGEST_NAME + 1;
+
+    /// The answer of the beacon `name` to a caller at `seen`, who may come by an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2).
+    ///
+    /// # Errors
+    /// When this is no name for a beacon.
+    pub fn new(name: &str, seen: SocketAddr) -> Result<Self, MalformedAnswer> {
+        let good = (1..=Self::LONGEST_NAME).contains(&name.len())
+            && name.trim() == name
+            && !name.contains(char::is_control);
+        let name = good.then(|| name.to_owned()).ok_or(MalformedAnswer::Name)?;
+        let seen = plain(seen);
+        Ok(Self { name, seen })
+    }
+
+    /// Reads a whole answer: everything that the beacon said until `close_notify`.
+    ///
+    /// # Errors
+    /// When it is not, to the byte, what [`Answer::to_bytes`] writes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, MalformedAnswer> {
+        use MalformedAnswer::{NotABeacon, TooLong, Truncated, Version};
+
+        if bytes.len() > Self::LONGEST {
+            return Err(TooLong);
+        }
+        let text = str::from_utf8(bytes).map_err(|_| NotABeacon)?;
+        let (version, rest) = text
+            .strip_prefix(PROTOCOL)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .and_then(|rest| rest.split_once(' '))
+            .ok_or(NotABeacon)?;
+        if version != VERSION {
+            let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+            return Err(match digits && (1..=4).contains(&version.len()) {
+                true => Version(version.to_owned()),
+                false => NotABeacon,
+            });
+        }
+        let line = rest.strip_suffix('\n').ok_or(Truncated)?;
+        let (seen, name) = line.split_once(' ').ok_or(Truncated)?;
+        let seen = SocketAddr::from_str(seen).map_err(|_| NotABeacon)?;
+        let answer = Self::new(name, seen)?;
+        match answer.to_bytes() == bytes {
+            true => Ok(answer),
+            false => Err(NotABeacon),
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        format!("{PROTOCOL}/{VERSION} {} {}\n", self.seen, self.name).into_bytes()
+    }
+
+    /// What the beacon calls itself.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who called, as the beacon saw it.
+    pub fn seen(&self) -> SocketAddr {
+        self.seen
+    }
+}
+
+/// An address as both sides write it: IPv4 as IPv4, and without what IPv6 sockets say about one machine's own links.
+pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        std::net::IpAddr::V4(v4) => SocketAddr::new(v4.into(), address.port()),
+        std::net::IpAddr::V6(v6) => SocketAddrV6::new(v6, address.port(), 0, 0).into(),
+    }
+}

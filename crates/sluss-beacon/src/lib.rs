@@ -1,0 +1,18 @@
+//! The proof of being inside: what a laptop and a beacon say to each other, as calculations on bytes.
+//!
+//! A beacon is a TLS 1.3 server that only the internal network can reach. It proves itself by its pinned key, and then
+//! tells, unasked, from which address and port it was called. If that is not the caller's own socket, somebody stands
+//! in between. A [`Probe`] is the laptop's side of one connection, a [`Visit`] the beacon's. Neither does I/O nor reads a clock.
+
+mod answer;
+mod identity;
+mod pin;
+mod probe;
+mod trust;
+mod visit;
+
+pub use answer::{Answer, MalformedAnswer};
+pub use identity::{BadIdentity, Identity};
+pub use pin::{MalformedPin, Pin};
+pub use probe::{Expected, Kind, NoProof, Probe, Proof};
+pub use visit::{Visit, VisitEnd};

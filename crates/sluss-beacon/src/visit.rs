@@ -1,0 +1,137 @@
+//! One caller at a beacon: bytes in, bytes out, and at the end how it went.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::server::Acceptor;
+use rustls::{AlertDescription, ServerConnection};
+
+use crate::{Answer, Identity, MalformedAnswer};
+
+/// All that a caller may send: its hello with the largest key shares is some 2,000 bytes.
+const LONGEST_CONVERSATION: usize = 8 * 1024;
+
+/// The beacon's side of one connection.
+///
+/// Whatever [`Visit::output`] gives goes to the caller, also after the end.
+pub struct Visit {
+    identity: Arc<Identity>,
+    answer: Answer,
+    stage: Stage,
+    heard: usize,
+    farewell: Vec<u8>,
+}
+
+enum Stage {
+    Greeting(Acceptor),
+    Talking {
+        tls: Box<ServerConnection>,
+        answered: bool,
+    },
+}
+
+/// How a visit ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum VisitEnd {
+    /// The caller has the answer, and said so.
+    Answered,
+    /// The caller did not want this server: it has other keys pinned, or takes its certificate for invalid.
+    Declined(AlertDescription),
+    /// The caller did not speak TLS 1.3 as it should, or something that this server cannot do.
+    Garbled(rustls::Error),
+}
+
+impl Visit {
+    /// A new caller, from `caller`.
+    ///
+    /// # Errors
+    /// When `name` is no name for a beacon.
+    pub fn new(
+        identity: Arc<Identity>,
+        name: &str,
+        caller: SocketAddr,
+    ) -> Result<Self, MalformedAnswer> {
+        Ok(Self {
+            identity,
+            answer: Answer::new(name, caller)?,
+            stage: Stage::Greeting(Acceptor::default()),
+            heard: 0,
+            farewell: Vec::new(),
+        })
+    }
+
+    /// What to send now; often nothing.
+    pub fn output(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.farewell);
+        if let Stage::Talking { tls, .. } = &mut self.stage {
+            while tls.wants_write() {
+                // A vector takes everything.
+                let _ = tls.write_tls(&mut bytes);
+            }
+        }
+        bytes
+    }
+
+    /// Takes what the caller sent. Gives the end, once.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Option<VisitEnd> {
+        self.heard = self.heard.saturating_add(bytes.len());
+        if self.heard > LONGEST_CONVERSATION {
+            return Some(garbled("it talks without end"));
+        }
+        while !bytes.is_empty() {
+            let read = match &mut self.stage {
+                Stage::Greeting(acceptor) => acceptor.read_tls(&mut bytes),
+                Stage::Talking { tls, .. } => tls.read_tls(&mut bytes),
+            };
+            if let Err(error) = read {
+                return Some(garbled(&error.to_string()));
+            }
+            match self.proceed() {
+                Ok(false) => {}
+                Ok(true) => return Some(VisitEnd::Answered),
+                Err(rustls::Error::AlertReceived(alert)) => return Some(VisitEnd::Declined(alert)),
+                Err(error) => return Some(VisitEnd::Garbled(error)),
+            }
+        }
+        None
+    }
+
+    /// Gives whether the caller has said good-bye.
+    fn proceed(&mut self) -> Result<bool, rustls::Error> {
+        if let Stage::Greeting(acceptor) = &mut self.stage {
+            let met = match acceptor.accept() {
+                Ok(None) => return Ok(false),
+                Ok(Some(caller)) => self.identity.meet(caller),
+                Err(refusal) => Err(refusal),
+            };
+            let tls = met.map_err(|(error, mut alert)| {
+                // A vector takes everything.
+                let _ = alert.write_all(&mut self.farewell);
+                error
+            })?;
+            self.stage = Stage::Talking {
+                tls: Box::new(tls),
+                answered: false,
+            };
+        }
+        let Stage::Talking { tls, answered } = &mut self.stage else {
+            return Ok(false);
+        };
+        let state = tls.process_new_packets()?;
+        // From here on there are keys for what the server says.
+        if !*answered && tls.negotiated_key_exchange_group().is_some() {
+            // It takes far more than an answer's length.
+            let _ = std::io::Write::write_all(&mut tls.writer(), &self.answer.to_bytes());
+            tls.send_close_notify();
+            *answered = true;
+        }
+        if state.plaintext_bytes_to_read() > 0 {
+            return Err(rustls::Error::General("it says something".to_owned()));
+        }
+        Ok(state.peer_has_closed())
+    }
+}
+
+fn garbled(why: &str) -> VisitEnd {
+    VisitEnd::Garbled(rustls::Error::General(why.to_owned()))
+}
