@@ -8,8 +8,8 @@ use std::time::Duration;
 use sluss_policy::Policy;
 
 use crate::{
-    Action, Confirmation, Deadline, DeadlineReason, Host, HostMode, Intent, Key, Location,
-    LossReason, OutsideReason, Retry, State, Time, Tunnel,
+    Action, Confirmation, Deadline, DeadlineReason, Host, HostMode, HostRules, Intent, Key,
+    Location, LossReason, OutsideReason, Retry, State, Time, Tunnel,
 };
 
 /// What the probe worker has beyond its own deadline before it is given up.
@@ -194,7 +194,7 @@ impl State {
     fn start_tunnel(&mut self, now: Time, actions: &mut Vec<Action>) {
         if let Key::Unlocked(card) = &self.key
             && self.wants_tunnel()
-            && self.host == Host::Applied(HostMode::Closed)
+            && self.is_closed()
         {
             self.secrets = Some(card.insertion);
             let op = self.op();
@@ -229,22 +229,32 @@ impl State {
         !inside && self.intent == Intent::Automatic && self.secrets.is_some()
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(&self.host, Host::Applied(rules) if rules.mode == HostMode::Closed)
+    }
+
     fn decide_host(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let wanted = self.host_mode();
+        let wanted = HostRules {
+            mode: self.host_mode(),
+            routers: Vec::new(),
+            opening: None,
+        };
         let under_way = match &self.host {
-            Host::Applied(mode) => *mode == wanted,
-            Host::Applying { mode, deadline, .. } => *mode == wanted && *deadline > now,
-            Host::Failed { mode, retry_at } => *mode == wanted && *retry_at > now,
+            Host::Applied(rules) => *rules == wanted,
+            Host::Applying {
+                rules, deadline, ..
+            } => *rules == wanted && *deadline > now,
+            Host::Failed { rules, retry_at } => *rules == wanted && *retry_at > now,
             Host::Unknown => false,
         };
         if !under_way {
             let op = self.op();
             self.host = Host::Applying {
                 op,
-                mode: wanted.clone(),
+                rules: wanted.clone(),
                 deadline: now + HOST_APPLY,
             };
-            actions.push(Action::ApplyHost { op, mode: wanted });
+            actions.push(Action::ApplyHost { op, rules: wanted });
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the supervisor hears and what it says.
 
-use crate::{Evidence, HostMode, Link, Op, Time};
+use std::time::Duration;
+
+use crate::{Evidence, HostRules, Link, Op, PortalCheck, Time, Visitor};
 
 /// What happened. The first events after the start are [`Event::LinksChanged`] and, if a card is in, [`Event::CardInserted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +13,15 @@ pub enum Event {
     ProbeFinished {
         op: Op,
         evidence: Vec<Evidence>,
+    },
+    /// What each link answered to [`Action::CheckPortal`].
+    PortalChecked {
+        op: Op,
+        checks: Vec<PortalCheck>,
+    },
+    /// The user asks to be let through to the captive portal, for the first time or once more.
+    PortalRequested {
+        visitor: Visitor,
     },
 
     /// A card whose key can serve us. `verified`: it answers without a PIN, which another program or we ourselves
@@ -148,6 +159,14 @@ pub enum Action {
     },
     /// Its answer is no longer of interest.
     CancelProbe { op: Op },
+    /// Ask on each of these links for what the policy's `[portal]` says, and answer by `deadline`.
+    CheckPortal {
+        op: Op,
+        links: Vec<Link>,
+        deadline: Time,
+    },
+    /// Its answer is no longer of interest.
+    CancelPortalCheck { op: Op },
 
     /// Prompt the user for the PIN. Answered by [`Event::PinOffered`] or [`Event::PinDeclined`], in the user's time.
     AskPin { op: Op },
@@ -171,7 +190,10 @@ pub enum Action {
     /// The network changed, or the card answers again: send something at once, so that the gateway learns
     /// the new address or a new handshake begins.
     RefreshTunnel,
+    /// The tunnel shall say so often that it is there: another link is in use, which is metered or is not. A tunnel starts
+    /// with the policy's `tunnel.keepalive`.
+    SetKeepalive { every: Option<Duration> },
 
-    /// Put routes and firewall into this mode. A later one overtakes an earlier one.
-    ApplyHost { op: Op, mode: HostMode },
+    /// Make routes and firewall this. A later one overtakes an earlier one.
+    ApplyHost { op: Op, rules: HostRules },
 }

@@ -15,18 +15,22 @@
 
 mod decide;
 mod event;
+mod host;
 mod link;
 mod observe;
+mod portal;
 mod state;
 #[cfg(test)]
 mod tests;
 mod time;
 
 pub use event::{Action, Event, LossReason, PinCheck, PinSource};
-pub use link::{Evidence, Link, LinkId, Outcome};
+pub use host::{Host, HostMode, HostRules, Opening, Router};
+pub use link::{Evidence, Link, LinkId, LinkLayerAddress, Medium, Neighbour, Outcome};
+pub use portal::{CaptivePortal, Portal, PortalAnswer, PortalCheck, Recheck, Visitor};
 pub use state::{
-    Card, CardFault, CertificateFault, Confirmation, Host, HostMode, Insertion, Intent, Key,
-    Location, Op, OutsideReason, Retry, Session, State, Tunnel, Verified,
+    Card, CardFault, CertificateFault, Confirmation, Insertion, Intent, Key, Location, Op,
+    OutsideReason, Retry, Session, State, Tunnel, Verified,
 };
 pub use time::{Deadline, DeadlineReason, Time};
 

@@ -1,7 +1,7 @@
 //! Network links as the operating system tells them, and what probes found on them.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -17,6 +17,42 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
     /// Next hops of its default routes; sorted.
     pub gateways: Vec<IpAddr>,
+    /// Decides nothing, as the next two: shown, and at most a reason to ask the beacons once more.
+    pub medium: Medium,
+    /// Whoever uses it pays by the byte, as far as the system knows.
+    pub metered: bool,
+    /// Those of its gateways whose link-layer addresses are known; sorted.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// What a link is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Medium {
+    Wired,
+    /// `open`: whoever is near reads along.
+    Wireless {
+        open: bool,
+    },
+    /// A phone's own network, or a modem.
+    Mobile,
+}
+
+/// Who answers on the link for a gateway's address. Anybody on the link can forge it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Neighbour {
+    pub gateway: IpAddr,
+    pub address: LinkLayerAddress,
+}
+
+/// EUI-48.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkLayerAddress(pub [u8; 6]);
+
+impl fmt::Display for LinkLayerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
 }
 
 /// Which interface: the index says it surely, the name is for people.
@@ -32,12 +68,13 @@ impl fmt::Display for LinkId {
     }
 }
 
-/// What one beacon said, or did not say, on one link.
+/// What one beacon said, or did not say, on one link: at its best address, if it has several.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Evidence {
     pub link: LinkId,
     /// The beacon's name in the policy.
     pub beacon: String,
+    pub address: SocketAddr,
     pub outcome: Outcome,
     pub at: Time,
 }
@@ -45,12 +82,20 @@ pub struct Evidence {
 /// Only `Proved` is proof. The rest says why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It showed that it holds a pinned key.
+    /// It showed that it holds a pinned key, and, if it is of kind "beacon", that nobody stands in between.
     Proved,
+    /// It holds a pinned key, but saw another source than our own: somebody relays, or translates addresses.
+    Relayed { seen: SocketAddr },
     /// It speaks TLS, with a key that is not pinned.
     WrongKey,
+    /// Its certificate ended before now, as our clock says. Seconds since 1970.
+    Expired { not_after: u64, clock: u64 },
+    /// Its certificate begins after now, as our clock says. Seconds since 1970.
+    NotYetValid { not_before: u64, clock: u64 },
     /// Something answers that does not speak TLS 1.3.
     NotTls,
+    /// It holds a pinned key, but does not say inside the channel what a beacon says.
+    NotABeacon,
     /// The connection was refused or reset.
     Refused,
     /// The link has no way there.

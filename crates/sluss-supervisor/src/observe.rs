@@ -19,6 +19,7 @@ impl State {
         match event {
             Event::LinksChanged(links) => self.links_changed(policy, links, now),
             Event::ProbeFinished { op, evidence } => self.probe_finished(policy, op, evidence, now),
+            Event::PortalChecked { .. } | Event::PortalRequested { .. } => {}
             Event::Suspending => self.location = Location::Asleep { until: now + SLEEP },
             Event::Resumed => {
                 // Not the rest of a wait that began before: the network of another place may only be coming up.
@@ -263,16 +264,16 @@ impl State {
     fn host_answered(&mut self, op: Op, applied: bool, now: Time) {
         if let Host::Applying {
             op: waited_for,
-            mode,
+            rules,
             ..
         } = &self.host
             && *waited_for == op
         {
-            let mode = mode.clone();
+            let rules = rules.clone();
             self.host = match applied {
-                true => Host::Applied(mode),
+                true => Host::Applied(rules),
                 false => Host::Failed {
-                    mode,
+                    rules,
                     retry_at: now + HOST_RETRY,
                 },
             };
@@ -309,8 +310,12 @@ fn proved(links: &[Link], evidence: &[Evidence]) -> Vec<Link> {
     let proves = |link: &Link| {
         evidence.iter().any(|evidence| match evidence.outcome {
             Outcome::Proved => evidence.link == link.id,
-            Outcome::WrongKey
+            Outcome::Relayed { .. }
+            | Outcome::WrongKey
+            | Outcome::Expired { .. }
+            | Outcome::NotYetValid { .. }
             | Outcome::NotTls
+            | Outcome::NotABeacon
             | Outcome::Refused
             | Outcome::Unreachable
             | Outcome::NoAnswer => false,

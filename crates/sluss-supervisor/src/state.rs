@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Evidence, Link, LinkId, LossReason, Time};
+use crate::{Evidence, Host, Link, LinkId, LossReason, Portal, Time};
 
 /// Everything the supervisor knows, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +12,7 @@ pub struct State {
     pub location: Location,
     /// What the last finished probe found.
     pub evidence: Vec<Evidence>,
+    pub portal: Portal,
     pub key: Key,
     pub tunnel: Tunnel,
     /// How often in a row the tunnel failed without a session in between.
@@ -237,35 +238,6 @@ pub enum Intent {
     Stopped,
 }
 
-/// Routes and firewall: what was asked for and what is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// The daemon has just started; its predecessor's rules may be there.
-    Unknown,
-    Applying {
-        op: Op,
-        mode: HostMode,
-        deadline: Time,
-    },
-    Applied(HostMode),
-    /// The last attempt to apply `mode` failed: what is there is not known.
-    Failed {
-        mode: HostMode,
-        retry_at: Time,
-    },
-}
-
-/// What routes and firewall do with the internal prefixes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HostMode {
-    /// They lead nowhere.
-    Closed,
-    /// They leave by this link only; with its facts, since the routes are made of them.
-    Inside { link: Link },
-    /// They leave by the tunnel only.
-    Tunnelled,
-}
-
 impl State {
     /// At the daemon's start: nothing is known, and nothing may be open.
     pub fn new() -> Self {
@@ -273,6 +245,7 @@ impl State {
             links: Vec::new(),
             location: Location::Offline,
             evidence: Vec::new(),
+            portal: Portal::Unknown,
             key: Key::Absent,
             tunnel: Tunnel::Down { retry: None },
             failures: 0,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use sluss_policy::{OnRemoval, Policy, Source};
 
 use crate::{
-    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, HostRules, Insertion, Intent, Key, Link,
-    LinkId, Location, LossReason, Medium, Op, Outcome, OutsideReason, PinCheck, PinSource, Session, State,
-    Time, Tunnel, step,
+    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, HostRules, Insertion, Intent,
+    Key, Link, LinkId, Location, LossReason, Medium, Op, Outcome, OutsideReason, PinCheck,
+    PinSource, Session, State, Time, Tunnel, step,
 };
 
 const POLICY: &str = r#"

@@ -45,6 +45,12 @@ pub enum DeadlineReason {
     ProbeOverdue,
     /// The laptop has just come to count as outside for want of proof: the beacons are asked once more.
     ProbeAgain,
+    /// The portal check should have answered.
+    PortalCheckOverdue,
+    /// The user is being let through a captive portal, which is looked at again.
+    PortalCheckDue,
+    /// The user has been let through for long enough.
+    PortalClosing,
     /// Sleep was announced and did not come, or it ended unannounced.
     SleepOverdue,
     /// The card should have answered to the PIN.

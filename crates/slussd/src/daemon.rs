@@ -242,6 +242,11 @@ impl Daemon {
                     probe.abort();
                 }
             }
+            Effect::CheckPortal { op, .. } => drop(self.inputs.send(Input::PortalChecked {
+                op,
+                checks: Vec::new(),
+            })),
+            Effect::CancelPortalCheck { .. } => {}
             Effect::Card {
                 op,
                 command,
@@ -270,7 +275,7 @@ impl Daemon {
                     running.order(order);
                 }
             }
-            Effect::ApplyHost { op, mode } => self.apply_host(op, mode),
+            Effect::ApplyHost { op, rules } => self.apply_host(op, rules.mode),
             Effect::LockSession => drop(tokio::spawn(async {
                 match logind::lock_session().await {
                     Ok(true) => info!("the session is locked"),

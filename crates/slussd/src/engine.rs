@@ -45,6 +45,10 @@ pub enum Input {
         op: Op,
         evidence: Vec<sup::Evidence>,
     },
+    PortalChecked {
+        op: Op,
+        checks: Vec<sup::PortalCheck>,
+    },
     Card(sluss_card::Event),
     TunnelStarted {
         op: Op,
@@ -92,6 +96,15 @@ pub enum Effect {
     CancelProbe {
         op: Op,
     },
+    /// Ask on each of these links for what the policy's `[portal]` says.
+    CheckPortal {
+        op: Op,
+        links: Vec<sup::Link>,
+        deadline: sup::Time,
+    },
+    CancelPortalCheck {
+        op: Op,
+    },
     Card {
         op: sluss_card::Op,
         command: sluss_card::Command,
@@ -116,7 +129,7 @@ pub enum Effect {
     Tunnel(TunnelOrder),
     ApplyHost {
         op: Op,
-        mode: sup::HostMode,
+        rules: sup::HostRules,
     },
     /// Lock the session of the user at the screen.
     LockSession,
@@ -167,6 +180,10 @@ pub enum TunnelOrder {
     },
     /// Send something to the gateway now.
     Kick,
+    /// WireGuard's persistent keepalive from now on.
+    SetKeepalive {
+        every: Option<Duration>,
+    },
     /// The device's MTU is another.
     Resized,
     ForgetKey,
@@ -210,6 +227,9 @@ impl Engine {
                     now,
                     &mut effects,
                 );
+            }
+            Input::PortalChecked { op, checks } => {
+                self.step(sup::Event::PortalChecked { op, checks }, now, &mut effects);
             }
             Input::Card(event) => self.card_event(event, now, &mut effects),
             Input::TunnelStarted { op } => {
@@ -272,10 +292,13 @@ impl Engine {
             sup::Tunnel::Down { .. }
             | sup::Tunnel::Starting { .. }
             | sup::Tunnel::Stopping { .. } => {
-                matches!(
-                    self.state.host,
-                    sup::Host::Applied(sup::HostMode::Inside { .. })
-                )
+                let applied = match &self.state.host {
+                    sup::Host::Applied(rules) => Some(&rules.mode),
+                    sup::Host::Unknown
+                    | sup::Host::Applying { .. }
+                    | sup::Host::Failed { .. } => None,
+                };
+                matches!(applied, Some(sup::HostMode::Inside { .. }))
             }
         }
     }
@@ -309,6 +332,16 @@ impl Engine {
                 deadline,
             }),
             Action::CancelProbe { op } => effects.push(Effect::CancelProbe { op }),
+            Action::CheckPortal {
+                op,
+                links,
+                deadline,
+            } => effects.push(Effect::CheckPortal {
+                op,
+                links,
+                deadline,
+            }),
+            Action::CancelPortalCheck { op } => effects.push(Effect::CancelPortalCheck { op }),
             Action::AskPin { op } => effects.extend(self.prompt(op).map(Effect::Prompt)),
             Action::CancelPin { op } => effects.push(Effect::WithdrawPrompt {
                 id: PromptId(op.number()),
@@ -327,7 +360,10 @@ impl Engine {
             Action::StartTunnel { op } => effects.push(Effect::StartTunnel { op }),
             Action::StopTunnel { op } => effects.push(Effect::StopTunnel { op }),
             Action::RefreshTunnel => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
-            Action::ApplyHost { op, mode } => effects.push(Effect::ApplyHost { op, mode }),
+            Action::SetKeepalive { every } => {
+                effects.push(Effect::Tunnel(TunnelOrder::SetKeepalive { every }));
+            }
+            Action::ApplyHost { op, rules } => effects.push(Effect::ApplyHost { op, rules }),
         }
     }
 

@@ -46,44 +46,45 @@ pub async fn evidence(beacons: Vec<Beacon>, links: Vec<Link>, patience: Duration
     let mut silent = Vec::new();
     for link in &links {
         for beacon in &beacons {
-            silent.push((link.id.clone(), beacon.name.clone()));
+            silent.push((link.id.clone(), beacon.name.clone(), beacon.addresses[0]));
             let (beacon, link) = (beacon.clone(), link.id.clone());
             asking.spawn(async move {
                 let outcome = ask(&beacon, &link).await;
-                (link, beacon.name, outcome)
+                (link, beacon.name, beacon.addresses[0], outcome)
             });
         }
     }
 
     let mut told = Vec::new();
     let mut proved = HashSet::new();
-    while silent.iter().any(|(link, _)| !proved.contains(link)) {
-        let (link, beacon, outcome) = match timeout_at(until, asking.join_next()).await {
+    while silent.iter().any(|(link, ..)| !proved.contains(link)) {
+        let (link, beacon, address, outcome) = match timeout_at(until, asking.join_next()).await {
             Ok(Some(Ok(answer))) => answer,
             // Whoever panicked stays silent.
             Ok(Some(Err(_))) => continue,
             Ok(None) | Err(_) => break,
         };
-        silent.retain(|it| *it != (link.clone(), beacon.clone()));
+        silent.retain(|it| *it != (link.clone(), beacon.clone(), address));
         if outcome == Outcome::Proved {
             proved.insert(link.clone());
             until = until.min(began + AFTER_PROOF.max(began.elapsed()));
         }
-        told.push(said(link, beacon, outcome));
+        told.push(said(link, beacon, address, outcome));
     }
-    silent.retain(|(link, _)| !proved.contains(link));
+    silent.retain(|(link, ..)| !proved.contains(link));
     told.extend(
         silent
             .into_iter()
-            .map(|(link, beacon)| said(link, beacon, Outcome::NoAnswer)),
+            .map(|(link, beacon, address)| said(link, beacon, address, Outcome::NoAnswer)),
     );
     told
 }
 
-fn said(link: LinkId, beacon: String, outcome: Outcome) -> Evidence {
+fn said(link: LinkId, beacon: String, address: SocketAddr, outcome: Outcome) -> Evidence {
     Evidence {
         link,
         beacon,
+        address,
         outcome,
         at: Time::since_boot(clock::boottime()),
     }
@@ -107,7 +108,13 @@ async fn ask(beacon: &Beacon, link: &LinkId) -> Outcome {
 /// A failure to connect may be the network's that is still coming up; what a server shows is the server's.
 fn is_final(outcome: Outcome) -> bool {
     match outcome {
-        Outcome::Proved | Outcome::WrongKey | Outcome::NotTls => true,
+        Outcome::Proved
+        | Outcome::Relayed { .. }
+        | Outcome::WrongKey
+        | Outcome::Expired { .. }
+        | Outcome::NotYetValid { .. }
+        | Outcome::NotTls
+        | Outcome::NotABeacon => true,
         Outcome::Refused | Outcome::Unreachable | Outcome::NoAnswer => false,
     }
 }

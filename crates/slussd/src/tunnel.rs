@@ -122,6 +122,8 @@ impl Running {
         match order {
             TunnelOrder::Dh { id, result } => self.tunnel.command(Command::Dh { id, result }),
             TunnelOrder::Kick => self.tunnel.command(Command::Kick(self.gateway)),
+            // What the tunnel cannot do yet.
+            TunnelOrder::SetKeepalive { .. } => {}
             TunnelOrder::Resized => self.tunnel.command(Command::MtuChanged),
             TunnelOrder::ForgetKey => self.tunnel.command(Command::ForgetKey),
         }

@@ -18,7 +18,7 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
-use sluss_supervisor::{Link, LinkId};
+use sluss_supervisor::{Link, LinkId, Medium};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 
@@ -184,6 +184,9 @@ impl Reader {
                 carrier: has_carrier(interface),
                 addresses: own,
                 gateways: out.gateways,
+                medium: Medium::Wired,
+                metered: false,
+                neighbours: Vec::new(),
             };
             links.push((out.metric.unwrap_or(u32::MAX), link));
         }

@@ -221,7 +221,7 @@ impl Judge {
 
             Event::UserUp => self.stopped = false,
             Event::UserDown => self.stopped = true,
-            Event::Tick => {}
+            Event::PortalChecked { .. } | Event::PortalRequested { .. } | Event::Tick => {}
         }
         if self.asleep.is_some_and(|until| until <= sight.now) {
             self.asleep = None;
@@ -389,7 +389,11 @@ impl Judge {
                 self.check = Some((*op, sight.now + self.patience));
                 self.unlocked = Some(false);
             }
-            Action::DiscardPin | Action::LockCard => {}
+            Action::DiscardPin
+            | Action::LockCard
+            | Action::SetKeepalive { .. }
+            | Action::CheckPortal { .. }
+            | Action::CancelPortalCheck { .. } => {}
             Action::LockSession => {
                 assert!(self.lock_due, "locked the session without cause");
                 self.lock_due = false;
@@ -436,9 +440,9 @@ impl Judge {
                 assert!(self.news, "refreshed without any news");
                 self.news = false;
             }
-            Action::ApplyHost { op, mode } => {
+            Action::ApplyHost { op, rules } => {
                 self.fresh(*op);
-                self.host = Some((*op, mode.clone()));
+                self.host = Some((*op, rules.mode.clone()));
             }
         }
     }

@@ -121,6 +121,7 @@ impl Laptop {
         let evidence = |link: &Link| Evidence {
             link: link.id.clone(),
             beacon: "city hall".to_owned(),
+            address: crate::world::BEACON,
             outcome: outcome(link),
             at: self.now,
         };
@@ -158,10 +159,10 @@ impl Laptop {
             panic!("{:?}", self.state.host)
         };
         self.tell(Event::HostApplied { op });
-        let Host::Applied(mode) = &self.state.host else {
+        let Host::Applied(rules) = &self.state.host else {
             panic!("{:?}", self.state.host)
         };
-        mode.clone()
+        rules.mode.clone()
     }
 
     pub(crate) fn deadline(&self, reason: DeadlineReason) -> Time {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sluss_supervisor::{
-    Action, CardFault, DeadlineReason, Event, HostMode, Key, LossReason, PinCheck, PinSource,
-    Tunnel,
+    Action, CardFault, DeadlineReason, Event, HostMode, HostRules, Key, LossReason, PinCheck,
+    PinSource, Tunnel,
 };
 
 use crate::laptop::{Laptop, home, office};
@@ -24,7 +24,10 @@ fn the_session_is_locked_in_the_turn_in_which_the_tunnel_ends() {
                 Action::ForgetKeys,
                 Action::StopTunnel { .. },
                 Action::ApplyHost {
-                    mode: HostMode::Closed,
+                    rules: HostRules {
+                        mode: HostMode::Closed,
+                        ..
+                    },
                     ..
                 }
             ]
@@ -158,7 +161,10 @@ fn whatever_ends_the_grace_wipes_the_keys_in_the_same_turn() {
                     Action::ForgetKeys,
                     Action::StopTunnel { .. },
                     Action::ApplyHost {
-                        mode: HostMode::Closed,
+                        rules: HostRules {
+                            mode: HostMode::Closed,
+                            ..
+                        },
                         ..
                     }
                 ]
@@ -186,7 +192,10 @@ fn a_tunnel_that_fails_while_the_card_is_away_is_not_tried_again() {
             [
                 Action::ForgetKeys,
                 Action::ApplyHost {
-                    mode: HostMode::Closed,
+                    rules: HostRules {
+                        mode: HostMode::Closed,
+                        ..
+                    },
                     ..
                 }
             ]

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use ipnet::IpNet;
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, HostRules, Key, Link, LinkId, Location, LossReason, Medium, Op, Outcome,
-    PinCheck, PinSource, State, Time, Tunnel, step,
+    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Medium, Op,
+    Outcome, PinCheck, PinSource, State, Time, Tunnel, step,
 };
 
 use crate::judge::{Judge, Sight};
@@ -28,7 +28,8 @@ pub(crate) const POLICY: &str = r#"
     pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
 "#;
 
-pub(crate) const BEACON: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 53), 8443));
+pub(crate) const BEACON: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 20, 0, 53), 8443));
 
 pub(crate) fn policy(text: &str) -> Policy {
     Policy::parse(&[Source {
@@ -83,7 +84,7 @@ enum Later {
     Event(Event),
     Start(Op),
     Stop(Op),
-    Apply(Op, HostRules),
+    Apply(Op, HostMode),
     Verify(Op),
     Probed { op: Op, links: Vec<Link> },
 }
@@ -357,7 +358,11 @@ impl World {
                     card.verified = false;
                 }
             }
-            Action::ForgetKeys | Action::RefreshTunnel => {}
+            Action::ForgetKeys
+            | Action::RefreshTunnel
+            | Action::SetKeepalive { .. }
+            | Action::CheckPortal { .. }
+            | Action::CancelPortalCheck { .. } => {}
             Action::StartTunnel { op } => self.tunnel_work(Later::Start(op)),
             Action::StopTunnel { op } => self.tunnel_work(Later::Stop(op)),
             Action::ApplyHost { op, rules } => {
@@ -368,7 +373,7 @@ impl World {
                 };
                 let at = self.host_free.max(self.now) + self.delay(5, 120) + hang;
                 self.host_free = at;
-                self.push(at, Later::Apply(op, mode));
+                self.push(at, Later::Apply(op, rules.mode));
             }
         }
     }
@@ -443,7 +448,7 @@ impl World {
         Evidence {
             link: link.id.clone(),
             beacon: "city hall".to_owned(),
-            address: crate::world::BEACON,
+            address: BEACON,
             outcome,
             at: self.now,
         }

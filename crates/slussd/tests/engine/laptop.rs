@@ -106,7 +106,9 @@ impl Laptop {
                         let evidence = links.iter().map(|link| self.evidence(link)).collect();
                         inputs.insert(0, Input::ProbeFinished { op, evidence });
                     }
-                    Effect::CancelProbe { .. } => {}
+                    Effect::CancelProbe { .. }
+                    | Effect::CheckPortal { .. }
+                    | Effect::CancelPortalCheck { .. } => {}
                     Effect::Card { op, command, .. } => self.card.push((op, command)),
                     Effect::StartTunnel { op } => {
                         assert!(self.tunnel.is_none(), "one tunnel at a time");
@@ -124,8 +126,8 @@ impl Laptop {
                         self.mtu = Some(mtu);
                         inputs.insert(0, Input::TunnelResized);
                     }
-                    Effect::ApplyHost { op, mode } => {
-                        self.host = Some(mode);
+                    Effect::ApplyHost { op, rules } => {
+                        self.host = Some(rules.mode);
                         inputs.insert(0, Input::HostApplied { op });
                     }
                     Effect::Answer { call, response } => self.answers.push((call, *response)),
@@ -153,6 +155,7 @@ impl Laptop {
         Evidence {
             link: link.id.clone(),
             beacon: "city hall".into(),
+            address: ([10, 20, 0, 53], 8443).into(),
             outcome: if self.beacon {
                 Outcome::Proved
             } else {
@@ -185,6 +188,9 @@ impl Laptop {
             carrier: true,
             addresses: vec![address.parse().expect("a prefix")],
             gateways: vec![gateway.parse::<IpAddr>().expect("an address")],
+            medium: sup::Medium::Wired,
+            metered: false,
+            neighbours: Vec::new(),
         };
         self.does(Input::LinksChanged(vec![link]));
         self.waits(Duration::from_secs(3));

@@ -272,6 +272,9 @@ impl Day {
             carrier: true,
             addresses: vec![address.parse().expect("a prefix")],
             gateways: vec![IpAddr::from(gateway)],
+            medium: sup::Medium::Wired,
+            metered: false,
+            neighbours: Vec::new(),
         };
         self.tell(Input::LinksChanged(vec![link]));
     }
@@ -338,6 +341,8 @@ impl Day {
                 Vec::new()
             }
             Effect::CancelProbe { .. }
+            | Effect::CheckPortal { .. }
+            | Effect::CancelPortalCheck { .. }
             | Effect::ResizeTunnel { .. }
             | Effect::LockSession
             | Effect::Answer { .. }
@@ -356,6 +361,7 @@ impl Day {
         Evidence {
             link: link.id.clone(),
             beacon: "city hall".to_owned(),
+            address: ([10, 20, 0, 53], 8443).into(),
             outcome: match self.place {
                 Place::Home => Outcome::Unreachable,
                 Place::Office => Outcome::Proved,

@@ -101,7 +101,7 @@ impl End {
         let input = match order {
             TunnelOrder::Dh { id, result } => Input::Dh { id, result },
             TunnelOrder::Kick => Input::Kick(peer),
-            TunnelOrder::Resized => return,
+            TunnelOrder::Resized | TunnelOrder::SetKeepalive { .. } => return,
             TunnelOrder::ForgetKey => Input::ForgetKey,
         };
         self.handle(input, now);

@@ -1,6 +1,6 @@
 //! The table for each place that a laptop can be in.
 
-use sluss_supervisor::LinkId;
+use sluss_supervisor::{LinkId, Medium};
 
 use super::*;
 use crate::TunConfig;
@@ -130,6 +130,9 @@ fn inside(addresses: &[&str], gateways: &[&str]) -> HostMode {
                 .iter()
                 .map(|address| address.parse().unwrap())
                 .collect(),
+            medium: Medium::Wired,
+            metered: false,
+            neighbours: Vec::new(),
         },
     }
 }
