@@ -17,11 +17,12 @@ use rustls::server::{
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ServerConfig, ServerConnection};
+use sluss_policy::Pin;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
-use crate::Pin;
+use crate::{certificate_pin, key_pin};
 
 /// A key, and perhaps a chain of certificates for it.
 pub struct Identity {
@@ -65,19 +66,19 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadIdentity::NoKey)?;
         let key = any_supported_type(&key).map_err(|_| BadIdentity::UnknownKey)?;
         let spki = key.public_key().ok_or(BadIdentity::UnknownKey)?;
-        let pin = Pin::of_key(&spki);
+        let pin = key_pin(&spki);
         let bare = CertifiedKey::new(vec![CertificateDer::from(spki.to_vec())], key.clone());
         let certified = match chain {
             None => None,
             Some(chain) => {
                 let chain = certificates(chain)?;
                 let (not_before, not_after) = dates(&chain[0])?;
-                let owner = key_pin(&chain[0])?;
+                let owner = owner(&chain[0])?;
                 if owner != pin {
                     return Err(BadIdentity::OtherKey(owner));
                 }
                 Some(Certified {
-                    pin: Pin::of_certificate(&chain[0]),
+                    pin: certificate_pin(&chain[0]),
                     not_before,
                     not_after,
                     config: config(Arc::new(SingleCertAndKey::from(CertifiedKey::new(
@@ -152,10 +153,10 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadIdentity>
     }
 }
 
-fn key_pin(certificate: &CertificateDer<'_>) -> Result<Pin, BadIdentity> {
+fn owner(certificate: &CertificateDer<'_>) -> Result<Pin, BadIdentity> {
     let parsed =
         ParsedCertificate::try_from(certificate).map_err(|_| BadIdentity::BadCertificate)?;
-    Ok(Pin::of_key(&parsed.subject_public_key_info()))
+    Ok(key_pin(&parsed.subject_public_key_info()))
 }
 
 fn dates(certificate: &CertificateDer<'_>) -> Result<(Duration, Duration), BadIdentity> {

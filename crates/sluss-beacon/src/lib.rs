@@ -6,13 +6,13 @@
 
 mod answer;
 mod identity;
-mod pin;
+mod pins;
 mod probe;
 mod trust;
 mod visit;
 
 pub use answer::{Answer, MalformedAnswer};
 pub use identity::{BadIdentity, Identity};
-pub use pin::{MalformedPin, Pin};
-pub use probe::{Expected, Kind, NoProof, Probe, Proof};
+pub use pins::{certificate_pin, key_pin};
+pub use probe::{NoProof, Probe, Proof};
 pub use visit::{Visit, VisitEnd};

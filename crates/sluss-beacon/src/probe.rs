@@ -7,33 +7,15 @@ use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{CertificateError, ClientConnection, Error, PeerIncompatible};
+use sluss_policy::{Beacon, BeaconKind, Pin};
 use x509_cert::der::DateTime;
 
 use crate::answer::plain;
-use crate::trust::{Credential, NotPinned, client};
-use crate::{Answer, MalformedAnswer, Pin};
+use crate::trust::{NotPinned, client};
+use crate::{Answer, MalformedAnswer};
 
 /// All that a server may send: a long chain of certificates is some 10,000 bytes, a beacon's whole side 300.
 const LONGEST_CONVERSATION: usize = 64 * 1024;
-
-/// What a policy says of a server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    pub kind: Kind,
-    /// Several while a key is being changed.
-    pub pins: Vec<Pin>,
-    /// Addresses that a beacon may see instead of the caller's own.
-    pub nat: Vec<IpAddr>,
-}
-
-/// What the proof consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// The pinned key, and an answer that names the caller's own socket.
-    Beacon,
-    /// The pinned key alone: any HTTPS server.
-    Tls,
-}
 
 /// A server has proved itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +58,7 @@ pub enum NoProof {
 /// Whatever [`Probe::output`] gives goes to the server, also after the end: it is how the server learns that it is over.
 pub struct Probe {
     tls: ClientConnection,
-    kind: Kind,
+    kind: BeaconKind,
     nat: Vec<IpAddr>,
     own: SocketAddr,
     heard: usize,
@@ -88,14 +70,14 @@ impl Probe {
     ///
     /// # Errors
     /// When the library cannot speak TLS, or has no randomness.
-    pub fn new(expected: &Expected, own: SocketAddr, now: Duration) -> Result<Self, NoProof> {
-        let config = client(&expected.pins, expected.credential(), now).map_err(NoProof::from)?;
+    pub fn new(beacon: &Beacon, own: SocketAddr, now: Duration) -> Result<Self, NoProof> {
+        let config = client(beacon, now)?;
         // An address as the name of the server: it is not sent (RFC 6066, 3), and nothing compares it.
         let nobody = ServerName::IpAddress(IpAddr::from(Ipv4Addr::UNSPECIFIED).into());
         Ok(Self {
-            tls: ClientConnection::new(Arc::new(config), nobody).map_err(NoProof::from)?,
-            kind: expected.kind,
-            nat: expected.nat.clone(),
+            tls: ClientConnection::new(Arc::new(config), nobody)?,
+            kind: beacon.kind,
+            nat: beacon.nat.clone(),
             own: plain(own),
             heard: 0,
             said: Vec::new(),
@@ -144,8 +126,8 @@ impl Probe {
             return Ok(None);
         }
         match self.kind {
-            Kind::Tls => Ok(Some(Proof { answer: None })),
-            Kind::Beacon => {
+            BeaconKind::Tls => Ok(Some(Proof { answer: None })),
+            BeaconKind::Beacon => {
                 self.listen()?;
                 match state.peer_has_closed() {
                     true => self.compare().map(Some),
@@ -180,17 +162,6 @@ impl Probe {
                 seen,
                 own: self.own,
             }),
-        }
-    }
-}
-
-impl Expected {
-    /// A beacon is asked for its bare key, unless its certificate is pinned.
-    fn credential(&self) -> Credential {
-        let keys_alone = self.pins.iter().all(|pin| matches!(pin, Pin::Key(_)));
-        match self.kind {
-            Kind::Beacon if keys_alone => Credential::RawKey,
-            Kind::Beacon | Kind::Tls => Credential::Certificate,
         }
     }
 }

@@ -16,19 +16,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerIncompatible,
     SignatureScheme,
 };
+use sluss_policy::{Beacon, Pin};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use crate::Pin;
-
-/// How a server shows its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// Bare (RFC 7250): nothing in it expires, and nothing names its owner.
-    RawKey,
-    /// In a certificate (X.509), whose dates count and whose names do not.
-    Certificate,
-}
+use crate::{certificate_pin, key_pin};
 
 /// The server holds another key than those that are pinned.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +30,11 @@ pub(crate) struct NotPinned {
 }
 
 /// What a probe says to a server: TLS 1.3, no name, no resumption, no early data, no protocol of ours.
-pub(crate) fn client(
-    pins: &[Pin],
-    credential: Credential,
-    now: Duration,
-) -> Result<ClientConfig, Error> {
+pub(crate) fn client(beacon: &Beacon, now: Duration) -> Result<ClientConfig, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let trust = Trust {
-        pins: pins.to_vec(),
-        credential,
+        pins: beacon.pins.clone(),
+        raw_key: beacon.raw_key,
         provider: provider.clone(),
     };
     let clock = Arc::new(WallClock(now));
@@ -73,7 +61,9 @@ impl TimeProvider for WallClock {
 #[derive(Debug)]
 struct Trust {
     pins: Vec<Pin>,
-    credential: Credential,
+    /// Bare (RFC 7250): nothing in it expires, and nothing names its owner. Else in a certificate, whose dates count
+    /// and whose names do not.
+    raw_key: bool,
     provider: Arc<CryptoProvider>,
 }
 
@@ -86,13 +76,12 @@ impl ServerCertVerifier for Trust {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.credential {
-            Credential::RawKey => self.knows(&[Pin::of_key(end_entity)])?,
-            Credential::Certificate => {
-                let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-                self.knows(&[Pin::of_key(&key), Pin::of_certificate(end_entity)])?;
-                is_valid(end_entity, now)?;
-            }
+        if self.raw_key {
+            self.knows(&[key_pin(end_entity)])?;
+        } else {
+            let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+            self.knows(&[key_pin(&key), certificate_pin(end_entity)])?;
+            is_valid(end_entity, now)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -113,12 +102,11 @@ impl ServerCertVerifier for Trust {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         let algorithms = &self.provider.signature_verification_algorithms;
-        match self.credential {
-            Credential::RawKey => {
-                let key = SubjectPublicKeyInfoDer::from(cert.as_ref());
-                verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
-            }
-            Credential::Certificate => verify_tls13_signature(message, cert, dss, algorithms),
+        if self.raw_key {
+            let key = SubjectPublicKeyInfoDer::from(cert.as_ref());
+            verify_tls13_signature_with_raw_key(message, &key, dss, algorithms)
+        } else {
+            verify_tls13_signature(message, cert, dss, algorithms)
         }
     }
 
@@ -129,10 +117,7 @@ impl ServerCertVerifier for Trust {
     }
 
     fn requires_raw_public_keys(&self) -> bool {
-        match self.credential {
-            Credential::RawKey => true,
-            Credential::Certificate => false,
-        }
+        self.raw_key
     }
 }
 
