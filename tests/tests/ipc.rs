@@ -1,6 +1,7 @@
 //! The socket as an attacker meets it: bad frames, floods, other users, squatters, and what a PIN leaves behind.
 
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -14,10 +15,11 @@ use anyhow::{Context, Result, bail, ensure};
 use sluss_ipc::enroll::Order;
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
 use sluss_ipc::{
-    Algorithm, Call, Card, CardKind, Client, Decoder, DownReason, Error, Evidence, Gateway, Host,
-    HostMode, Intent, Key, KeyMode, Location, Message, Notice, Outcome, OutsideReason,
-    PacketReport, PathMtu, PathVerdict, Peer, Pin, Prompt, PromptId, PromptReason, Refusal,
-    Request, RequestFault, Response, Role, SCHEMA, Segmentation, Status, Traffic, TunOffload,
+    Algorithm, BeaconKind, Call, Card, CardKind, Client, Decoder, DownReason, Endpoint,
+    EndpointState, Error, Evidence, Gateway, Host, HostMode, InsideRule, Intent, Key, KeyMode,
+    Link, Location, LocationRules, Medium, Message, Notice, Outcome, OutsideReason, PacketReport,
+    PathMtu, PathVerdict, Peer, Pin, Portal, Prompt, PromptId, PromptReason, Refusal, Request,
+    RequestFault, Resolution, Response, Role, SCHEMA, Segmentation, Status, Traffic, TunOffload,
     Tunnel, encode,
 };
 use sluss_tests::moment::eventually;
@@ -696,6 +698,8 @@ impl Record {
             | Call::Lock
             | Call::Card
             | Call::Policy
+            | Call::Doctor
+            | Call::Portal
             | Call::Decline => drop(answer.send(Response::Done)),
         }
     }
@@ -735,6 +739,18 @@ fn home() -> Status {
             links: vec!["wlan0".to_owned()],
         },
         location_age_ms: Some(12_000),
+        rules: Some(LocationRules {
+            require: BeaconKind::Tls,
+            quorum: 1,
+            inside: InsideRule::NoTunnel,
+        }),
+        links: vec![Link {
+            name: "wlan0".to_owned(),
+            medium: Medium::Wireless { open: false },
+            metered: false,
+            addresses: vec![IpAddr::from([192, 168, 1, 50])],
+        }],
+        portal: Portal::Absent,
         key: Key::Unlocked,
         tunnel: Tunnel::Up,
         intent: Intent::Automatic,
@@ -743,7 +759,14 @@ fn home() -> Status {
         },
         gateway: Some(Gateway {
             name: "vpn.example.se".to_owned(),
-            endpoint: ([198, 51, 100, 2], 51820).into(),
+            address: Some(SocketAddr::from(([198, 51, 100, 2], 51820))),
+            endpoints: vec![Endpoint {
+                name: "vpn.example.se:51820".to_owned(),
+                priority: 1,
+                resolution: Resolution::Resolved { age_ms: 60_000 },
+                addresses: vec![SocketAddr::from(([198, 51, 100, 2], 51820))],
+                state: EndpointState::InUse,
+            }],
         }),
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
@@ -774,6 +797,9 @@ fn home() -> Status {
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),
             beacon: "city hall".to_owned(),
+            kind: BeaconKind::Beacon,
+            site: None,
+            address: SocketAddr::from(([10, 20, 0, 53], 8443)),
             outcome: Outcome::NoAnswer,
             age_ms: 12_000,
         }],
@@ -882,6 +908,8 @@ fn ask_everything(socket: &Path) -> Result<()> {
             Call::Lock => Request::Lock,
             Call::Card => Request::Card,
             Call::Policy => Request::Policy,
+            Call::Doctor => Request::Doctor,
+            Call::Portal => Request::Portal { renew: false },
             Call::Agent => Request::Agent,
             Call::Decline => Request::Decline {
                 prompt: PromptId(1),

@@ -31,7 +31,7 @@ impl Outlook {
             What::Tunnel(tunnel) => self.tunnel = Some(tunnel),
             What::Intent(intent) => self.intent = Some(intent),
             What::Host(host) => self.host = Some(host),
-            What::Warnings(_) => {}
+            What::Portal(_) | What::Warnings(_) => {}
         }
     }
 

@@ -12,11 +12,14 @@
 mod agent;
 mod card;
 mod client;
+pub mod doctor;
 pub mod enroll;
 mod error;
 mod frame;
+mod gateway;
 mod message;
 mod pin;
+mod place;
 mod policy;
 mod role;
 #[cfg(feature = "server")]
@@ -28,14 +31,20 @@ pub use card::{Algorithm, Card, CardFault, CardKind, CardReport, KeyMode, Reader
 pub use client::Client;
 pub use error::Error;
 pub use frame::{Decoder, Message, encode};
-pub use message::{Beacon, Change, PolicyReport, Refusal, Request, RequestFault, Response, What};
+pub use gateway::{Endpoint, EndpointState, Gateway, Resolution, ResolutionFault};
+pub use message::{
+    Beacon, Change, PolicyReport, PortalOpened, Refusal, Request, RequestFault, Response, What,
+};
 pub use pin::Pin;
-pub use policy::{AfterUse, CardPolicy, OnRemoval, PinLife};
+pub use place::{
+    BeaconKind, Evidence, InsideRule, Link, Location, LocationRules, Medium, Outcome,
+    OutsideReason, Portal, PortalPage,
+};
+pub use policy::{AfterUse, CardPolicy, OnRemoval, PinLife, PolicyEndpoint, PortalPolicy};
 pub use role::{Call, Peer, Role};
 pub use status::{
-    Deadline, DeadlineReason, DownReason, Evidence, Gateway, Host, HostMode, Intent, Key, Location,
-    Outcome, OutsideReason, PacketReport, PathMtu, PathVerdict, Segmentation, Status, Traffic,
-    TunOffload, Tunnel, Warning, Why,
+    Deadline, DeadlineReason, DownReason, Host, HostMode, Intent, Key, PacketReport, PathMtu,
+    PathVerdict, Segmentation, Status, Traffic, TunOffload, Tunnel, Warning, Why,
 };
 
 /// The number in the `schema` field of everything that is printed as JSON.

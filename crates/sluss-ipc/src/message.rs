@@ -1,14 +1,16 @@
 //! The messages: what is asked of the daemon, and what it answers.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::doctor::{Diagnosis, Support};
 use crate::enroll::{Enrolled, EnrolmentFault, Order, Survey};
 use crate::{
-    Call, CardFault, CardPolicy, CardReport, Host, Intent, Key, Location, Notice, Peer, Pin,
-    Prompt, PromptId, Role, SCHEMA, Status, Tunnel, Warning, Why,
+    BeaconKind, Call, CardFault, CardPolicy, CardReport, Host, Intent, Key, Location,
+    LocationRules, Notice, Peer, Pin, PolicyEndpoint, Portal, PortalPage, PortalPolicy, Prompt,
+    PromptId, Role, SCHEMA, Status, Tunnel, Warning, Why,
 };
 
 /// What a client asks. Without `Debug`: it may hold a PIN.
@@ -22,6 +24,14 @@ pub enum Request {
     Status,
     /// Answered by [`Response::Why`].
     Why,
+    /// Makes every check. Answered by [`Response::Diagnosis`], within seconds.
+    Doctor,
+    /// Opens the way to the network's login page for a while: for the control group of the calling process if that is
+    /// a scope made for this, otherwise for all programs of its user. Answered by [`Response::PortalOpened`] when it is open.
+    Portal {
+        /// The user agrees to have the time once more.
+        renew: bool,
+    },
     /// Answered by a [`Response::Change`] for each state word as it is now, then one for each change.
     Monitor,
     /// The tunnel may open when it is needed. Answered by [`Response::Done`] at once: who wants to wait, monitors.
@@ -63,6 +73,8 @@ impl Request {
         match self {
             Self::Status => Call::Status,
             Self::Why => Call::Why,
+            Self::Doctor => Call::Doctor,
+            Self::Portal { .. } => Call::Portal,
             Self::Monitor => Call::Monitor,
             Self::Up => Call::Up,
             Self::Down => Call::Down,
@@ -97,6 +109,8 @@ impl Request {
 pub enum Response {
     Status(Status),
     Why(Why),
+    Diagnosis(Diagnosis),
+    PortalOpened(PortalOpened),
     Change(Change),
     Card(CardReport),
     Policy(PolicyReport),
@@ -114,6 +128,17 @@ pub enum Response {
     Enrolled(Enrolled),
     Done,
     Refused(Refusal),
+}
+
+/// The way to the network's login page is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortalOpened {
+    pub page: PortalPage,
+    pub left_ms: u64,
+    /// Whether the time can be had once more.
+    pub renewable: bool,
+    /// Whether only the calling process and its children may use it, and not all programs of the user.
+    pub confined: bool,
 }
 
 /// Why the daemon did not do what it was asked.
@@ -151,6 +176,15 @@ pub enum Refusal {
     CardTimeout,
     /// The laptop was not bound.
     Enrolment { fault: EnrolmentFault },
+    /// The network has no login page, as far as is known.
+    NoPortal,
+    /// The login page was open for as long as it may be, or has to be asked for once more.
+    PortalSpent {
+        /// Whether it would be opened if the user agreed ([`Request::Portal`]).
+        renewable: bool,
+    },
+    /// The way to the login page could not be opened.
+    PortalFailed,
     /// Another call of the same kind is under way.
     Busy,
     /// The request could not be taken; the connection is closed.
@@ -194,6 +228,7 @@ pub enum What {
     Tunnel(Tunnel),
     Intent(Intent),
     Host(Host),
+    Portal(Portal),
     /// All warnings that now hold.
     Warnings(Vec<Warning>),
 }
@@ -209,6 +244,8 @@ impl Status {
             is_new(|a, b| a.tunnel != b.tunnel).then_some(What::Tunnel(self.tunnel)),
             is_new(|a, b| a.intent != b.intent).then_some(What::Intent(self.intent)),
             is_new(|a, b| a.host != b.host).then(|| What::Host(self.host.clone())),
+            is_new(|a, b| !a.portal.is_as_told(&b.portal))
+                .then(|| What::Portal(self.portal.clone())),
             is_new(|a, b| a.warnings != b.warnings).then(|| What::Warnings(self.warnings.clone())),
         ];
         changed
@@ -232,15 +269,20 @@ pub struct PolicyReport {
     /// The files it was read from, in order.
     pub files: Vec<String>,
     pub gateway: String,
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<PolicyEndpoint>,
     /// Base64 of the gateway's public key.
     pub public_key: String,
     /// In CIDR notation.
     pub internal_prefixes: Vec<String>,
+    pub location: LocationRules,
     pub beacons: Vec<Beacon>,
+    /// None if no login page is looked for.
+    pub portal: Option<PortalPolicy>,
     pub mtu: u16,
     /// None if off.
     pub keepalive_s: Option<u16>,
+    /// On a metered link; None if off there.
+    pub metered_keepalive_s: Option<u16>,
     /// Whether the card answers handshakes that the gateway begins.
     pub respond: bool,
     pub may_disconnect: bool,
@@ -249,13 +291,20 @@ pub struct PolicyReport {
     pub hand_over: bool,
     /// How long a login waits for the tunnel; None: it does not.
     pub login_wait_ms: Option<u64>,
+    /// What `sluss doctor` resolves to see whether internal names work.
+    pub internal_name: Option<String>,
+    pub support: Option<Support>,
 }
 
 /// A beacon as policy names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Beacon {
     pub name: String,
-    pub address: SocketAddr,
+    pub kind: BeaconKind,
+    pub addresses: Vec<SocketAddr>,
+    pub site: Option<String>,
+    /// From where it may see the laptop instead of from the laptop's own address.
+    pub nat: Vec<IpAddr>,
 }
 
 impl Response {
@@ -269,6 +318,8 @@ impl Response {
             Self::Change(change) => Some(Self::Change(change.redact())),
             // An observer's call for these is refused; should one slip through, so is its answer.
             Self::Why(_) => Some(Self::not_allowed(Call::Why)),
+            Self::Diagnosis(_) => Some(Self::not_allowed(Call::Doctor)),
+            Self::PortalOpened(_) => Some(Self::not_allowed(Call::Portal)),
             Self::Card(_) => Some(Self::not_allowed(Call::Card)),
             Self::Policy(_) => Some(Self::not_allowed(Call::Policy)),
             Self::HandedOver { .. } => Some(Self::not_allowed(Call::HandOver)),
@@ -292,6 +343,7 @@ impl Change {
         let what = match self.what {
             What::Location(location) => What::Location(location.redact()),
             What::Host(host) => What::Host(host.redact()),
+            What::Portal(portal) => What::Portal(portal.redact()),
             what @ (What::Key(_) | What::Tunnel(_) | What::Intent(_) | What::Warnings(_)) => what,
         };
         Self { what, ..self }

@@ -1,9 +1,29 @@
-//! What policy says of cards and logins, in the policy's own words.
+//! What policy says of gateways, portals, cards and logins, in the policy's own words.
+
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::KeyMode;
+
+/// A section `[[endpoint]]` of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PolicyEndpoint {
+    /// Name or address, and port.
+    pub address: String,
+    pub priority: u8,
+    pub fallback: Vec<IpAddr>,
+}
+
+/// Section `[portal]` of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortalPolicy {
+    /// What is asked for, to see whether a login page answers.
+    pub probe: String,
+    /// Whether `sluss portal` may open the way to it.
+    pub open: bool,
+}
 
 /// Section `[card]` of the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -42,6 +42,8 @@ impl Role {
 pub enum Call {
     Status,
     Why,
+    Doctor,
+    Portal,
     Monitor,
     Up,
     Down,
@@ -57,9 +59,11 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Status,
         Self::Why,
+        Self::Doctor,
+        Self::Portal,
         Self::Monitor,
         Self::Up,
         Self::Down,
@@ -79,6 +83,8 @@ impl Call {
         match self {
             Self::Status => Role::Observer,
             Self::Why => Role::Operator,
+            Self::Doctor => Role::Operator,
+            Self::Portal => Role::Operator,
             Self::Monitor => Role::Observer,
             Self::Up => Role::Operator,
             Self::Down => Role::Operator,

@@ -1,11 +1,9 @@
 //! What the daemon knows about itself, as states and figures; the command makes sentences of it.
 
-use std::net::SocketAddr;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Card, CardFault, SCHEMA};
+use crate::{Card, CardFault, Evidence, Gateway, Link, Location, LocationRules, Portal, SCHEMA};
 
 /// Everything about the daemon's state: what `sluss status --json` prints.
 ///
@@ -18,6 +16,11 @@ pub struct Status {
     pub location: Location,
     /// How old the verdict is; None as long as there is none.
     pub location_age_ms: Option<u64>,
+    /// None if redacted.
+    pub rules: Option<LocationRules>,
+    /// Those that could carry packets; empty if redacted.
+    pub links: Vec<Link>,
+    pub portal: Portal,
     pub key: Key,
     pub tunnel: Tunnel,
     pub intent: Intent,
@@ -30,52 +33,13 @@ pub struct Status {
     pub traffic: Option<Traffic>,
     /// None if redacted, or if the tunnel is down.
     pub packets: Option<PacketReport>,
-    /// The last answer of each beacon on each link; empty if redacted.
+    /// The last answer of each beacon's addresses on each link; empty if redacted.
     pub evidence: Vec<Evidence>,
     /// What the daemon waits for, if it waits for a time.
     pub deadline: Option<Deadline>,
     pub warnings: Vec<Warning>,
     /// The daemon's own version.
     pub version: String,
-}
-
-/// Where the laptop is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum Location {
-    /// No link has both a carrier and an address.
-    Offline,
-    /// The laptop is about to sleep, or has just woken.
-    Asleep,
-    /// The network changes; a probe follows when it is quiet.
-    Settling,
-    /// Beacons are being asked.
-    Probing,
-    /// A beacon proved, on this link, that this is the internal network.
-    Inside {
-        link: Option<String>,
-        beacon: Option<String>,
-    },
-    /// No proof of being inside.
-    Outside {
-        reason: OutsideReason,
-        /// The links on which a beacon was looked for; empty if redacted.
-        links: Vec<String>,
-    },
-}
-
-/// Why the laptop counts as outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OutsideReason {
-    /// The policy names no beacon.
-    NoBeacon,
-    /// No beacon proved itself; the evidence says how each failed.
-    NoProof,
-    /// A beacon proved itself once, and then not again.
-    NotConfirmed,
-    /// The probe did not end in time.
-    ProbeOverdue,
 }
 
 /// The card and its key.
@@ -182,15 +146,6 @@ pub enum HostMode {
     Tunnelled,
 }
 
-/// The other end of the tunnel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Gateway {
-    /// The name that policy gives it.
-    pub name: String,
-    /// The address in use.
-    pub endpoint: SocketAddr,
-}
-
 /// The tunnel in figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Traffic {
@@ -267,34 +222,6 @@ pub enum Segmentation {
     Unsupported,
 }
 
-/// One beacon, asked on one link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Evidence {
-    pub link: String,
-    /// The name that policy gives the beacon.
-    pub beacon: String,
-    pub outcome: Outcome,
-    pub age_ms: u64,
-}
-
-/// How a probe ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// The beacon proved its key.
-    Proved,
-    /// Another key.
-    WrongKey,
-    /// Something answered that does not speak TLS 1.3, or failed in it.
-    NotTls,
-    /// Connection refused or reset.
-    Refused,
-    /// No route, or an ICMP error.
-    Unreachable,
-    /// Nothing came in time.
-    NoAnswer,
-}
-
 /// The next thing that happens by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deadline {
@@ -312,6 +239,12 @@ pub enum DeadlineReason {
     ProbeOverdue,
     /// No beacon proved itself a moment ago: they are asked once more.
     ProbeAgain,
+    /// The search for a login page is given up.
+    PortalCheckOverdue,
+    /// It is looked again whether the login page is still in the way.
+    PortalCheckDue,
+    /// The way to the login page closes.
+    PortalClosing,
     /// The sleep that was announced has not come.
     SleepOverdue,
     /// The card's answer to the PIN is given up.
@@ -344,6 +277,12 @@ pub enum Warning {
     HostNotApplied,
     /// The path to the gateway loses all but short packets, whatever the tunnel does.
     LongPacketsLost,
+    /// None of the gateway's names could be resolved, and policy gives no address for this case.
+    NameNotResolved,
+    /// The laptop is on a Wi-Fi without a password.
+    OpenWifi,
+    /// A link comes and goes: its changes are waited out.
+    LinkFlapping,
 }
 
 /// The evidence behind the last decision: what `sluss why --json` prints.
@@ -354,6 +293,9 @@ pub struct Why {
     pub schema: u32,
     pub location: Location,
     pub location_age_ms: Option<u64>,
+    pub rules: Option<LocationRules>,
+    pub links: Vec<Link>,
+    pub portal: Portal,
     pub evidence: Vec<Evidence>,
     pub tunnel: Tunnel,
     pub key: Key,
@@ -369,6 +311,9 @@ impl Status {
     pub fn redact(self) -> Self {
         Self {
             location: self.location.redact(),
+            rules: None,
+            links: Vec::new(),
+            portal: self.portal.redact(),
             host: self.host.redact(),
             gateway: None,
             card: None,
@@ -385,6 +330,9 @@ impl Status {
             schema: self.schema,
             location: self.location.clone(),
             location_age_ms: self.location_age_ms,
+            rules: self.rules,
+            links: self.links.clone(),
+            portal: self.portal.clone(),
             evidence: self.evidence.clone(),
             tunnel: self.tunnel,
             key: self.key,
@@ -393,22 +341,6 @@ impl Status {
             traffic: self.traffic,
             deadline: self.deadline,
             warnings: self.warnings.clone(),
-        }
-    }
-}
-
-impl Location {
-    pub(crate) fn redact(self) -> Self {
-        match self {
-            Self::Inside { .. } => Self::Inside {
-                link: None,
-                beacon: None,
-            },
-            Self::Outside { reason, .. } => Self::Outside {
-                reason,
-                links: Vec::new(),
-            },
-            Self::Offline | Self::Asleep | Self::Settling | Self::Probing => self,
         }
     }
 }

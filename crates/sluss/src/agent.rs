@@ -136,6 +136,8 @@ impl Agent {
             Response::Refused(refusal) => return Err(Refused(refusal).into()),
             Response::Status(_)
             | Response::Why(_)
+            | Response::Diagnosis(_)
+            | Response::PortalOpened(_)
             | Response::Change(_)
             | Response::Card(_)
             | Response::Policy(_)

@@ -247,6 +247,8 @@ pub(crate) fn permitted(response: Response) -> Result<Response> {
         Response::Refused(refusal) => Err(Refused(refusal).into()),
         Response::Status(_)
         | Response::Why(_)
+        | Response::Diagnosis(_)
+        | Response::PortalOpened(_)
         | Response::Change(_)
         | Response::Card(_)
         | Response::Policy(_)

@@ -52,6 +52,9 @@ pub(crate) fn explain(error: &anyhow::Error, text: &dyn Text) -> Exit {
             | Refusal::PinBlocked
             | Refusal::CardFailed
             | Refusal::CardTimeout
+            | Refusal::NoPortal
+            | Refusal::PortalSpent { .. }
+            | Refusal::PortalFailed
             | Refusal::Busy
             | Refusal::BadRequest { .. }
             | Refusal::TooManyConnections => Exit::NotSo,

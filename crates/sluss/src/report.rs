@@ -63,8 +63,12 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
         ),
     );
     table.add(Label::Tunnel, &text.tunnel(status.tunnel, None));
-    if let Some(Gateway { name, endpoint }) = &status.gateway {
-        table.add(Label::Gateway, &format!("{} ({endpoint})", plain(name)));
+    if let Some(Gateway { name, address, .. }) = &status.gateway {
+        let address = address.map(|address| format!(" ({address})"));
+        table.add(
+            Label::Gateway,
+            &format!("{}{}", plain(name), address.unwrap_or_default()),
+        );
     }
     if let Some(traffic) = &status.traffic {
         table.add(Label::Traffic, &text.traffic(traffic));
@@ -103,6 +107,7 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
         beacon,
         outcome,
         age_ms,
+        ..
     } in &status.evidence
     {
         let (link, beacon) = (plain(link), plain(beacon));
@@ -140,6 +145,7 @@ pub(crate) fn change(change: &Change, text: &dyn Text) -> String {
         What::Tunnel(tunnel) => (Label::Tunnel, text.tunnel(*tunnel, None)),
         What::Intent(intent) => (Label::Wish, text.intent(*intent).to_owned()),
         What::Host(host) => (Label::Host, text.host(host)),
+        What::Portal(_) => (Label::Warning, String::new()),
         What::Warnings(warnings) if warnings.is_empty() => {
             (Label::Warning, text.no_warnings().to_owned())
         }
@@ -205,14 +211,24 @@ pub(crate) fn policy(policy: &PolicyReport, text: &dyn Text) -> String {
     table.add(Label::Files, &join(&policy.files));
     table.add(
         Label::Gateway,
-        &format!("{} ({})", plain(&policy.gateway), join(&policy.endpoints)),
+        &format!(
+            "{} ({})",
+            plain(&policy.gateway),
+            join(
+                &policy
+                    .endpoints
+                    .iter()
+                    .map(|it| &it.address)
+                    .collect::<Vec<_>>()
+            )
+        ),
     );
     table.add(Label::PublicKey, &plain(&policy.public_key));
     table.add(Label::Prefixes, &join(&policy.internal_prefixes));
     for beacon in &policy.beacons {
         table.add(
             Label::Beacons,
-            &format!("{} ({})", plain(&beacon.name), beacon.address),
+            &format!("{} ({})", plain(&beacon.name), join(&beacon.addresses)),
         );
     }
     table.add(Label::Mtu, &policy.mtu.to_string());
@@ -279,7 +295,8 @@ fn advice(why: &Why) -> Option<Advice> {
         endpoint: why
             .gateway
             .as_ref()
-            .map(|gateway| gateway.endpoint.to_string()),
+            .and_then(|gateway| gateway.address)
+            .map(|address| address.to_string()),
     };
     let is_silent = why.warnings.contains(&Warning::GatewaySilent);
     match why.tunnel {

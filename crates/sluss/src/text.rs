@@ -304,7 +304,7 @@ fn failures(text: &dyn Text, evidence: &[Evidence], on: &str) -> String {
                  link,
                  beacon,
                  outcome,
-                 age_ms: _,
+                 ..
              }| {
                 format!(
                     "{} {on} {}: {}",

@@ -1,20 +1,24 @@
 //! A day of states, and what the user is told of it.
 
 use super::*;
-use crate::{Gateway, Host, Intent, Location, SCHEMA};
+use crate::{Gateway, Host, Intent, Location, Portal, SCHEMA};
 
 fn status(tunnel: Tunnel, key: Key) -> Status {
     Status {
         schema: SCHEMA,
         location: Location::Offline,
         location_age_ms: None,
+        rules: None,
+        links: Vec::new(),
+        portal: Portal::Absent,
         key,
         tunnel,
         intent: Intent::Automatic,
         host: Host::Unknown,
         gateway: Some(Gateway {
             name: "vpn.example.se".to_owned(),
-            endpoint: "198.51.100.2:51820".parse().unwrap(),
+            address: Some("198.51.100.2:51820".parse().unwrap()),
+            endpoints: Vec::new(),
         }),
         card: None,
         traffic: None,

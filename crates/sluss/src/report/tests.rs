@@ -1,8 +1,12 @@
 //! Golden sentences: what a person reads in each situation, in both languages.
 
+use std::net::{IpAddr, SocketAddr};
+
 use sluss_ipc::{
-    Algorithm, Beacon, CardKind, Deadline, DeadlineReason, Intent, Outcome, OutsideReason,
-    PacketReport, PathMtu, PathVerdict, Refusal, SCHEMA, Segmentation, Traffic, TunOffload,
+    Algorithm, Beacon, BeaconKind, CardKind, Deadline, DeadlineReason, Endpoint, EndpointState,
+    InsideRule, Intent, Link, LocationRules, Medium, Outcome, OutsideReason, PacketReport, PathMtu,
+    PathVerdict, PolicyEndpoint, Portal, Refusal, Resolution, SCHEMA, Segmentation, Traffic,
+    TunOffload,
 };
 
 use super::*;
@@ -19,6 +23,18 @@ fn home() -> Status {
             links: vec!["wlan0".to_owned()],
         },
         location_age_ms: Some(12_000),
+        rules: Some(LocationRules {
+            require: BeaconKind::Tls,
+            quorum: 1,
+            inside: InsideRule::NoTunnel,
+        }),
+        links: vec![Link {
+            name: "wlan0".to_owned(),
+            medium: Medium::Wireless { open: false },
+            metered: false,
+            addresses: vec![IpAddr::from([192, 168, 1, 50])],
+        }],
+        portal: Portal::Absent,
         key: Key::Unlocked,
         tunnel: Tunnel::Up,
         intent: Intent::Automatic,
@@ -27,7 +43,14 @@ fn home() -> Status {
         },
         gateway: Some(Gateway {
             name: "vpn.example.se".to_owned(),
-            endpoint: "198.51.100.2:51820".parse().unwrap(),
+            address: Some(SocketAddr::from(([198, 51, 100, 2], 51820))),
+            endpoints: vec![Endpoint {
+                name: "vpn.example.se:51820".to_owned(),
+                priority: 1,
+                resolution: Resolution::Resolved { age_ms: 60_000 },
+                addresses: vec![SocketAddr::from(([198, 51, 100, 2], 51820))],
+                state: EndpointState::InUse,
+            }],
         }),
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
@@ -58,6 +81,9 @@ fn home() -> Status {
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),
             beacon: "city hall".to_owned(),
+            kind: BeaconKind::Beacon,
+            site: None,
+            address: SocketAddr::from(([10, 20, 0, 53], 8443)),
             outcome: Outcome::NoAnswer,
             age_ms: 12_000,
         }],
@@ -88,6 +114,9 @@ fn office() -> Status {
         evidence: vec![Evidence {
             link: "eth0".to_owned(),
             beacon: "city hall".to_owned(),
+            kind: BeaconKind::Beacon,
+            site: None,
+            address: SocketAddr::from(([10, 20, 0, 53], 8443)),
             outcome: Outcome::Proved,
             age_ms: 180_000,
         }],
@@ -475,17 +504,36 @@ fn policy_shows_what_is_in_force() {
         schema: SCHEMA,
         files: vec!["/etc/sluss/policy.toml".to_owned()],
         gateway: "vpn.example.se".to_owned(),
-        endpoints: vec!["198.51.100.2:51820".parse().unwrap()],
+        endpoints: vec![PolicyEndpoint {
+            address: "198.51.100.2:51820".to_owned(),
+            priority: 1,
+            fallback: Vec::new(),
+        }],
         public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
         internal_prefixes: vec!["10.20.0.0/16".to_owned(), "fd20::/48".to_owned()],
+        location: LocationRules {
+            require: BeaconKind::Tls,
+            quorum: 1,
+            inside: InsideRule::NoTunnel,
+        },
+        portal: None,
+        metered_keepalive_s: None,
+        internal_name: None,
+        support: None,
         beacons: vec![
             Beacon {
                 name: "city hall".to_owned(),
-                address: "10.20.0.53:8443".parse().unwrap(),
+                kind: BeaconKind::Beacon,
+                site: None,
+                nat: Vec::new(),
+                addresses: vec!["10.20.0.53:8443".parse().unwrap()],
             },
             Beacon {
                 name: "library".to_owned(),
-                address: "10.20.1.53:8443".parse().unwrap(),
+                kind: BeaconKind::Beacon,
+                site: None,
+                nat: Vec::new(),
+                addresses: vec!["10.20.1.53:8443".parse().unwrap()],
             },
         ],
         mtu: 1420,

@@ -83,6 +83,12 @@ impl Text for English {
                 match reason {
                     OutsideReason::NoBeacon => "outside: the policy names no beacon".to_owned(),
                     OutsideReason::NoProof => format!("outside: no beacon{on}"),
+                    OutsideReason::WeakProof => {
+                        format!("outside: no beacon of the kind that the policy asks for{on}")
+                    }
+                    OutsideReason::TooFewProofs { proved, needed } => {
+                        format!("outside: {proved} of {needed} beacons{on}")
+                    }
                     OutsideReason::NotConfirmed => {
                         format!("outside: a beacon answered only once{on}")
                     }
@@ -150,6 +156,10 @@ impl Text for English {
     fn outcome(&self, outcome: Outcome) -> &'static str {
         match outcome {
             Outcome::Proved => "proved",
+            Outcome::Relayed { .. } => "relayed",
+            Outcome::Expired { .. } => "certificate expired",
+            Outcome::NotYetValid { .. } => "certificate not yet valid",
+            Outcome::NotABeacon => "not a beacon",
             Outcome::WrongKey => "answered with another key",
             Outcome::NotTls => "something else answered",
             Outcome::Refused => "connection refused",
@@ -163,6 +173,9 @@ impl Text for English {
             DeadlineReason::NetworkSettled => "the search for the internal network begins",
             DeadlineReason::ProbeOverdue => "the search for the internal network is given up",
             DeadlineReason::ProbeAgain => "the internal network is searched for once more",
+            DeadlineReason::PortalCheckOverdue => "the look for a login page is given up",
+            DeadlineReason::PortalCheckDue => "it is seen whether the network still wants a login",
+            DeadlineReason::PortalClosing => "the way to the login page closes",
             DeadlineReason::SleepOverdue => "the laptop counts as awake",
             DeadlineReason::PinCheckOverdue => "the card's answer to the PIN is given up",
             DeadlineReason::GraceOver => "the tunnel closes unless the card is back",
@@ -209,6 +222,11 @@ impl Text for English {
             Warning::LongPacketsLost => {
                 "This network loses long packets: much of what you do will hang."
             }
+            Warning::NameNotResolved => "No name of the gateway can be resolved here.",
+            Warning::OpenWifi => {
+                "This Wi-Fi has no password: others nearby can read what is not encrypted."
+            }
+            Warning::LinkFlapping => "A network link comes and goes.",
             Warning::HostNotApplied => "Routes and firewall could not be set.",
         }
     }
@@ -324,6 +342,8 @@ impl Text for English {
                     OutsideReason::NoProof => format!(
                         "You are outside the internal network: no beacon proved itself{on}{age}{detail}."
                     ),
+                    OutsideReason::WeakProof => format!("outside: no beacon of the kind that the policy asks for{on}{age}."),
+                    OutsideReason::TooFewProofs { proved, needed } => format!("outside: {proved} of {needed} beacons{on}{age}."),
                     OutsideReason::NotConfirmed => format!(
                         "You count as outside the internal network: a beacon proved itself{on} once, \
                          and then not again{age}{detail}."

@@ -91,6 +91,12 @@ impl Text for Swedish {
                 match reason {
                     OutsideReason::NoBeacon => "utanför: policyn anger ingen fyr".to_owned(),
                     OutsideReason::NoProof => format!("utanför: ingen fyr{on}"),
+                    OutsideReason::WeakProof => {
+                        format!("utanför: ingen fyr av det slag som policyn begär{on}")
+                    }
+                    OutsideReason::TooFewProofs { proved, needed } => {
+                        format!("utanför: {proved} av {needed} fyrar{on}")
+                    }
                     OutsideReason::NotConfirmed => {
                         format!("utanför: en fyr svarade bara en gång{on}")
                     }
@@ -160,6 +166,10 @@ impl Text for Swedish {
     fn outcome(&self, outcome: Outcome) -> &'static str {
         match outcome {
             Outcome::Proved => "bevisad",
+            Outcome::Relayed { .. } => "vidarebefordrat",
+            Outcome::Expired { .. } => "certifikatet har gått ut",
+            Outcome::NotYetValid { .. } => "certifikatet gäller inte ännu",
+            Outcome::NotABeacon => "ingen fyr",
             Outcome::WrongKey => "svarade med en annan nyckel",
             Outcome::NotTls => "något annat svarade",
             Outcome::Refused => "anslutningen nekades",
@@ -173,6 +183,9 @@ impl Text for Swedish {
             DeadlineReason::NetworkSettled => "börjar sökningen efter det interna nätet",
             DeadlineReason::ProbeOverdue => "avbryts sökningen efter det interna nätet",
             DeadlineReason::ProbeAgain => "söks det interna nätet en gång till",
+            DeadlineReason::PortalCheckOverdue => "avbryts sökningen efter en inloggningssida",
+            DeadlineReason::PortalCheckDue => "undersöks om nätet ännu begär inloggning",
+            DeadlineReason::PortalClosing => "stängs vägen till inloggningssidan",
             DeadlineReason::SleepOverdue => "räknas datorn som vaken",
             DeadlineReason::PinCheckOverdue => "väntar ingen längre på kortets svar om PIN-koden",
             DeadlineReason::GraceOver => "stängs tunneln om kortet inte är tillbaka",
@@ -217,6 +230,11 @@ impl Text for Swedish {
             Warning::LongPacketsLost => {
                 "Det här nätet tappar långa paket: mycket av det du gör kommer att hänga sig."
             }
+            Warning::NameNotResolved => "Inget namn på gatewayen kan slås upp här.",
+            Warning::OpenWifi => {
+                "Det här trådlösa nätet saknar lösenord: andra i närheten kan läsa det som inte är krypterat."
+            }
+            Warning::LinkFlapping => "En nätverkslänk kommer och går.",
             Warning::HostNotApplied => "Rutter och brandvägg kunde inte ställas in.",
         }
     }
@@ -328,6 +346,8 @@ impl Text for Swedish {
                     OutsideReason::NoProof => format!(
                         "Du är utanför det interna nätet: ingen fyr gav bevis{on}{age}{detail}."
                     ),
+                    OutsideReason::WeakProof => format!("utanför: ingen fyr av det slag som policyn begär{on}{age}."),
+                    OutsideReason::TooFewProofs { proved, needed } => format!("utanför: {proved} av {needed} fyrar{on}{age}."),
                     OutsideReason::NotConfirmed => format!(
                         "Du räknas som utanför det interna nätet: en fyr gav bevis{on} en gång, \
                          men sedan inte igen{age}{detail}."
@@ -581,7 +601,7 @@ fn bad_value(text: &Swedish, reason: &ValueError) -> String {
             let site = site
                 .as_ref()
                 .map_or("platsen utan namn".to_owned(), |site| format!("platsen '{site}'"));
-            format!("{site} har {found} fyrar som räknas där {quorum} krävs, så ingen kunde vara på insidan där")
+            format!("ingen kunde vara på insidan på {site}: fyrar som räknas där: {found}, det krävs: {quorum}")
         }
         ValueError::NotAHost => "inte adressen till en dator som kan nås".to_owned(),
         ValueError::NotAPrefix => "inte en adress med prefixlängd".to_owned(),

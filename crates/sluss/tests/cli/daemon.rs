@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -10,8 +11,9 @@ use std::{
 
 use sluss_ipc::enroll::Order;
 use sluss_ipc::{
-    Algorithm, Call, Card, CardKind, Evidence, Gateway, Host, HostMode, Intent, Key, KeyMode,
-    Location, Outcome, OutsideReason, PacketReport, PathMtu, PathVerdict, Request, Response, Role,
+    Algorithm, BeaconKind, Call, Card, CardKind, Endpoint, EndpointState, Evidence, Gateway, Host,
+    HostMode, InsideRule, Intent, Key, KeyMode, Link, Location, LocationRules, Medium, Outcome,
+    OutsideReason, PacketReport, PathMtu, PathVerdict, Portal, Request, Resolution, Response, Role,
     SCHEMA, Segmentation, Status, Traffic, TunOffload, Tunnel,
     server::{self, Answer, Listener},
 };
@@ -165,6 +167,18 @@ pub(crate) fn home() -> Status {
             links: vec!["wlan0".to_owned()],
         },
         location_age_ms: Some(12_000),
+        rules: Some(LocationRules {
+            require: BeaconKind::Tls,
+            quorum: 1,
+            inside: InsideRule::NoTunnel,
+        }),
+        links: vec![Link {
+            name: "wlan0".to_owned(),
+            medium: Medium::Wireless { open: false },
+            metered: false,
+            addresses: vec![IpAddr::from([192, 168, 1, 50])],
+        }],
+        portal: Portal::Absent,
         key: Key::Unlocked,
         tunnel: Tunnel::Up,
         intent: Intent::Automatic,
@@ -173,7 +187,14 @@ pub(crate) fn home() -> Status {
         },
         gateway: Some(Gateway {
             name: "vpn.example.se".to_owned(),
-            endpoint: "198.51.100.2:51820".parse().unwrap(),
+            address: Some(SocketAddr::from(([198, 51, 100, 2], 51820))),
+            endpoints: vec![Endpoint {
+                name: "vpn.example.se:51820".to_owned(),
+                priority: 1,
+                resolution: Resolution::Resolved { age_ms: 60_000 },
+                addresses: vec![SocketAddr::from(([198, 51, 100, 2], 51820))],
+                state: EndpointState::InUse,
+            }],
         }),
         card: Some(Card {
             reader: "ACS ACR39U 00 00".to_owned(),
@@ -204,6 +225,9 @@ pub(crate) fn home() -> Status {
         evidence: vec![Evidence {
             link: "wlan0".to_owned(),
             beacon: "city hall".to_owned(),
+            kind: BeaconKind::Beacon,
+            site: None,
+            address: SocketAddr::from(([10, 20, 0, 53], 8443)),
             outcome: Outcome::NoAnswer,
             age_ms: 12_000,
         }],

@@ -11,9 +11,10 @@ use std::{fs, process::Output};
 use daemon::{Daemon, home, office, wlan_lost};
 use serde_json::{Value, json};
 use sluss_ipc::{
-    AfterUse, Algorithm, CardFault, CardKind, CardPolicy, CardReport, Change, DownReason, Intent,
-    Key, KeyMode, OnRemoval, PinLife, PolicyReport, Reader, ReaderCard, Refusal, Response, Role,
-    SCHEMA, Status, Tunnel, What,
+    AfterUse, Algorithm, BeaconKind, CardFault, CardKind, CardPolicy, CardReport, Change,
+    DownReason, InsideRule, Intent, Key, KeyMode, LocationRules, OnRemoval, PinLife,
+    PolicyEndpoint, PolicyReport, Reader, ReaderCard, Refusal, Response, Role, SCHEMA, Status,
+    Tunnel, What,
 };
 use terminal::Terminal;
 
@@ -137,7 +138,7 @@ fn status_json_tells_a_program_what_a_person_reads() {
         json!({ "state": "outside", "reason": "no-proof", "links": ["wlan0"] })
     );
     assert_eq!(status["key"]["state"], "unlocked");
-    assert_eq!(status["gateway"]["endpoint"], "198.51.100.2:51820");
+    assert_eq!(status["gateway"]["address"], "198.51.100.2:51820");
     assert_eq!(status["traffic"]["handshake_age_ms"], 40_000);
 }
 
@@ -662,12 +663,23 @@ fn policy() -> PolicyReport {
         schema: SCHEMA,
         files: vec!["/etc/sluss/policy.toml".to_owned()],
         gateway: "vpn.example.se".to_owned(),
-        endpoints: vec!["198.51.100.2:51820".parse().unwrap()],
+        endpoints: vec![PolicyEndpoint {
+            address: "198.51.100.2:51820".to_owned(),
+            priority: 1,
+            fallback: Vec::new(),
+        }],
         public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
         internal_prefixes: vec!["10.20.0.0/16".to_owned()],
+        location: LocationRules {
+            require: BeaconKind::Tls,
+            quorum: 1,
+            inside: InsideRule::NoTunnel,
+        },
         beacons: Vec::new(),
+        portal: None,
         mtu: 1420,
         keepalive_s: None,
+        metered_keepalive_s: None,
         respond: false,
         may_disconnect: false,
         card: CardPolicy {
@@ -684,6 +696,8 @@ fn policy() -> PolicyReport {
         },
         hand_over: false,
         login_wait_ms: Some(5_000),
+        internal_name: None,
+        support: None,
     }
 }
 

@@ -30,6 +30,9 @@ impl Engine {
             Request::Agent => return effects.push(Effect::Agent { call }),
             Request::Survey => return effects.push(Effect::Survey { call }),
             Request::Enroll(order) => return effects.push(Effect::Enroll { call, order }),
+            // Answered when the workers for them run.
+            Request::Doctor => Response::Refused(Refusal::Busy),
+            Request::Portal { renew: _ } => Response::Refused(Refusal::NoPortal),
             Request::Card => Response::Card(self.card_report()),
             Request::Policy => Response::Policy(self.policy_report()),
             Request::Up => {

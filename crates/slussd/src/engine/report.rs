@@ -1,11 +1,11 @@
 //! The supervisor's state in the words of the IPC contract.
 
-use std::path::PathBuf;
+mod place;
+mod policy;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluss_ipc as ipc;
-use sluss_policy::{AfterUse, CardRules, Endpoint, KeyMode, OnRemoval, PinLife, Policy};
 use sluss_supervisor as sup;
 
 use super::cards::Inserted;
@@ -29,7 +29,7 @@ impl Engine {
         let age = |at: sup::Time| millis(now.since(at));
         ipc::Status {
             schema: ipc::SCHEMA,
-            location: location(state),
+            location: place::location(state),
             location_age_ms: match state.location {
                 sup::Location::Inside(sup::Verified { since, .. }) => Some(age(since)),
                 sup::Location::Outside { .. } | sup::Location::Probing { .. } => {
@@ -39,6 +39,9 @@ impl Engine {
                 | sup::Location::Asleep { .. }
                 | sup::Location::Settling { .. } => None,
             },
+            rules: Some(policy::rules(&self.policy.location)),
+            links: place::links(state),
+            portal: self.portal(now),
             key: self.key(),
             tunnel: tunnel(state, figures),
             intent: match state.intent {
@@ -46,19 +49,14 @@ impl Engine {
                 sup::Intent::Stopped => ipc::Intent::Stopped,
             },
             host: host(&state.host),
-            gateway: Some(gateway(&self.policy, figures)),
+            gateway: Some(policy::gateway(&self.policy, figures.endpoint)),
             card: self.card(),
             traffic: figures.traffic,
             packets: figures.packets,
             evidence: state
                 .evidence
                 .iter()
-                .map(|evidence| ipc::Evidence {
-                    link: evidence.link.name.clone(),
-                    beacon: evidence.beacon.clone(),
-                    outcome: outcome(evidence.outcome),
-                    age_ms: age(evidence.at),
-                })
+                .map(|evidence| self.evidence(evidence, now))
                 .collect(),
             deadline: state.deadline().map(|deadline| ipc::Deadline {
                 in_ms: millis(deadline.at.since(now)),
@@ -110,40 +108,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn policy_report(&self) -> ipc::PolicyReport {
-        let policy = &self.policy;
-        ipc::PolicyReport {
-            schema: ipc::SCHEMA,
-            files: self.policy_files.clone(),
-            gateway: policy.gateway.name.clone(),
-            endpoints: policy
-                .endpoints
-                .iter()
-                .flat_map(Endpoint::written)
-                .collect(),
-            public_key: policy.gateway.public_key.to_string(),
-            internal_prefixes: policy.internal.iter().map(ToString::to_string).collect(),
-            beacons: policy
-                .beacons
-                .iter()
-                .map(|beacon| ipc::Beacon {
-                    name: beacon.name.clone(),
-                    address: beacon.addresses[0],
-                })
-                .collect(),
-            mtu: policy.tunnel.mtu,
-            keepalive_s: policy
-                .tunnel
-                .keepalive
-                .map(|every| u16::try_from(every.as_secs()).unwrap_or(u16::MAX)),
-            respond: policy.tunnel.respond,
-            may_disconnect: policy.user.may_disconnect,
-            card: card_policy(&policy.card),
-            hand_over: policy.login.hand_over,
-            login_wait_ms: policy.login.wait.map(millis),
-        }
-    }
-
     fn key(&self) -> ipc::Key {
         match &self.state.key {
             sup::Key::Absent if !self.cards.service => ipc::Key::NoService,
@@ -174,6 +138,7 @@ impl Engine {
             slow.then_some(ipc::Warning::CardSlow),
             missed.then_some(ipc::Warning::CardMissed),
             not_applied.then_some(ipc::Warning::HostNotApplied),
+            place::is_on_open_wifi(&self.state).then_some(ipc::Warning::OpenWifi),
             figures
                 .loses_long_packets()
                 .then_some(ipc::Warning::LongPacketsLost),
@@ -194,50 +159,6 @@ impl Engine {
             algorithm: words::algorithm(inserted.card.algorithm),
             tries_left: Some(card.tries_left),
         })
-    }
-}
-
-fn location(state: &sup::State) -> ipc::Location {
-    match &state.location {
-        sup::Location::Offline => ipc::Location::Offline,
-        sup::Location::Asleep { .. } => ipc::Location::Asleep,
-        sup::Location::Settling { .. } => ipc::Location::Settling,
-        sup::Location::Probing {
-            outside_since: None,
-            ..
-        } => ipc::Location::Probing,
-        // Nobody need know that it is asked once more.
-        sup::Location::Probing {
-            outside_since: Some(_),
-            ..
-        } => outside(state, ipc::OutsideReason::NoProof),
-        sup::Location::Inside(sup::Verified { link, .. }) => ipc::Location::Inside {
-            link: Some(link.id.name.clone()),
-            beacon: state
-                .evidence
-                .iter()
-                .find(|evidence| {
-                    evidence.link == link.id && evidence.outcome == sup::Outcome::Proved
-                })
-                .map(|evidence| evidence.beacon.clone()),
-        },
-        sup::Location::Outside { why, .. } => outside(
-            state,
-            match why {
-                sup::OutsideReason::NoBeacon => ipc::OutsideReason::NoBeacon,
-                sup::OutsideReason::NoProof => ipc::OutsideReason::NoProof,
-                sup::OutsideReason::NotConfirmed => ipc::OutsideReason::NotConfirmed,
-                sup::OutsideReason::ProbeOverdue => ipc::OutsideReason::ProbeOverdue,
-            },
-        ),
-    }
-}
-
-fn outside(state: &sup::State, reason: ipc::OutsideReason) -> ipc::Location {
-    let usable = state.links.iter().filter(|link| link.usable());
-    ipc::Location::Outside {
-        reason,
-        links: usable.map(|link| link.id.name.clone()).collect(),
     }
 }
 
@@ -345,14 +266,14 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
 fn host(host: &sup::Host) -> ipc::Host {
     match host {
         sup::Host::Unknown => ipc::Host::Unknown,
-        sup::Host::Applying { mode, .. } => ipc::Host::Applying {
-            mode: host_mode(mode),
+        sup::Host::Applying { rules, .. } => ipc::Host::Applying {
+            mode: host_mode(&rules.mode),
         },
-        sup::Host::Applied(mode) => ipc::Host::Applied {
-            mode: host_mode(mode),
+        sup::Host::Applied(rules) => ipc::Host::Applied {
+            mode: host_mode(&rules.mode),
         },
-        sup::Host::Failed { mode, .. } => ipc::Host::Failed {
-            mode: host_mode(mode),
+        sup::Host::Failed { rules, .. } => ipc::Host::Failed {
+            mode: host_mode(&rules.mode),
         },
     }
 }
@@ -367,31 +288,14 @@ fn host_mode(mode: &sup::HostMode) -> ipc::HostMode {
     }
 }
 
-fn gateway(policy: &Policy, figures: Figures) -> ipc::Gateway {
-    ipc::Gateway {
-        name: policy.gateway.name.clone(),
-        endpoint: figures
-            .endpoint
-            .or_else(|| policy.endpoints.iter().find_map(|it| it.written().next())),
-    }
-}
-
-fn outcome(outcome: sup::Outcome) -> ipc::Outcome {
-    match outcome {
-        sup::Outcome::Proved => ipc::Outcome::Proved,
-        sup::Outcome::WrongKey => ipc::Outcome::WrongKey,
-        sup::Outcome::NotTls => ipc::Outcome::NotTls,
-        sup::Outcome::Refused => ipc::Outcome::Refused,
-        sup::Outcome::Unreachable => ipc::Outcome::Unreachable,
-        sup::Outcome::NoAnswer => ipc::Outcome::NoAnswer,
-    }
-}
-
 fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
     match reason {
         sup::DeadlineReason::NetworkSettled => ipc::DeadlineReason::NetworkSettled,
         sup::DeadlineReason::ProbeOverdue => ipc::DeadlineReason::ProbeOverdue,
         sup::DeadlineReason::ProbeAgain => ipc::DeadlineReason::ProbeAgain,
+        sup::DeadlineReason::PortalCheckOverdue => ipc::DeadlineReason::PortalCheckOverdue,
+        sup::DeadlineReason::PortalCheckDue => ipc::DeadlineReason::PortalCheckDue,
+        sup::DeadlineReason::PortalClosing => ipc::DeadlineReason::PortalClosing,
         sup::DeadlineReason::SleepOverdue => ipc::DeadlineReason::SleepOverdue,
         sup::DeadlineReason::PinCheckOverdue => ipc::DeadlineReason::PinCheckOverdue,
         sup::DeadlineReason::GraceOver => ipc::DeadlineReason::GraceOver,
@@ -400,41 +304,6 @@ fn reason(reason: sup::DeadlineReason) -> ipc::DeadlineReason {
         sup::DeadlineReason::TunnelRetry => ipc::DeadlineReason::TunnelRetry,
         sup::DeadlineReason::HostOverdue => ipc::DeadlineReason::HostOverdue,
         sup::DeadlineReason::HostRetry => ipc::DeadlineReason::HostRetry,
-    }
-}
-
-fn card_policy(rules: &CardRules) -> ipc::CardPolicy {
-    let path = |path: &PathBuf| path.display().to_string();
-    let (on_removal, grace) = match rules.on_removal {
-        OnRemoval::Disconnect => (ipc::OnRemoval::Disconnect, None),
-        OnRemoval::LockSession => (ipc::OnRemoval::LockSession, None),
-        OnRemoval::Grace(grace) => (ipc::OnRemoval::Grace, Some(grace)),
-    };
-    let mode = |mode: &KeyMode| match mode {
-        KeyMode::Held => ipc::KeyMode::Held,
-        KeyMode::Sealed => ipc::KeyMode::Sealed,
-    };
-    let certificate = rules.certificate.as_ref();
-    ipc::CardPolicy {
-        modes: rules.modes.iter().map(mode).collect(),
-        signature_wrap: rules.signature_wrap,
-        pin: match rules.pin {
-            PinLife::Ask => ipc::PinLife::Ask,
-            PinLife::UntilLock => ipc::PinLife::UntilLock,
-        },
-        after_use: match rules.after_use {
-            AfterUse::Keep => ipc::AfterUse::Keep,
-            AfterUse::Unverify => ipc::AfterUse::Unverify,
-            AfterUse::Reset => ipc::AfterUse::Reset,
-        },
-        on_removal,
-        grace_ms: grace.map(millis),
-        allow_factory_pin: rules.allow_factory_pin,
-        pkcs11_module: rules.pkcs11_module.as_ref().map(path),
-        certificate_issuers: certificate
-            .map(|rules| rules.issuers.iter().map(path).collect())
-            .unwrap_or_default(),
-        certificate_subject: certificate.and_then(|rules| rules.subject.clone()),
     }
 }
 

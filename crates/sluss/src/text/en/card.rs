@@ -69,6 +69,11 @@ pub(super) fn refusal(text: &English, refusal: Refusal) -> String {
         Refusal::Enrolment { fault } => text.enrolment_fault(fault),
         Refusal::CardFailed => "The card failed, or was pulled.".to_owned(),
         Refusal::CardTimeout => "The card did not answer in time.".to_owned(),
+        Refusal::NoPortal => "The network asks for no login.".to_owned(),
+        Refusal::PortalSpent { .. } => {
+            "The login page was open for as long as it may be.".to_owned()
+        }
+        Refusal::PortalFailed => "The way to the login page could not be opened.".to_owned(),
         Refusal::Busy => "The daemon is busy with another request of this kind.".to_owned(),
         Refusal::BadRequest { fault } => {
             let fault = match fault {

@@ -77,6 +77,11 @@ pub(super) fn refusal(text: &Swedish, refusal: Refusal) -> String {
         Refusal::Enrolment { fault } => text.enrolment_fault(fault),
         Refusal::CardFailed => "Kortet fungerade inte eller drogs ut.".to_owned(),
         Refusal::CardTimeout => "Kortet svarade inte i tid.".to_owned(),
+        Refusal::NoPortal => "Nätet begär ingen inloggning.".to_owned(),
+        Refusal::PortalSpent { .. } => {
+            "Inloggningssidan har varit öppen så länge den får.".to_owned()
+        }
+        Refusal::PortalFailed => "Vägen till inloggningssidan kunde inte öppnas.".to_owned(),
         Refusal::Busy => "slussd är upptagen med en annan begäran av samma slag.".to_owned(),
         Refusal::BadRequest { fault } => {
             let fault = match fault {
