@@ -1,13 +1,15 @@
 //! What the host's routes, addresses and firewall shall be, as a value.
 
 use ipnet::IpNet;
-use sluss_supervisor::HostMode;
+use sluss_supervisor::HostRules;
 
 /// The whole of what Sluss wants of the host. The same value always leads to the same host, whatever was there before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostConfig {
-    /// Where internal traffic may go. For [`HostMode::Tunnelled`] the TUN device must exist.
-    pub mode: HostMode,
+    /// Where internal traffic may go, and who is let by. For [`HostMode::Tunnelled`] the TUN device must exist.
+    ///
+    /// [`HostMode::Tunnelled`]: sluss_supervisor::HostMode::Tunnelled
+    pub rules: HostRules,
     /// The prefixes that only the internal network may see, IPv4 and IPv6. They may overlap.
     pub internal: Vec<IpNet>,
     pub tun: TunConfig,

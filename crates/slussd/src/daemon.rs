@@ -14,7 +14,7 @@ use sluss_platform::logind::{self, ActiveUser, Delay, SessionEvent};
 use sluss_platform::secret::Kind;
 use sluss_platform::{Host, HostConfig, TunConfig, clock};
 use sluss_policy::{DeviceBinding, Policy};
-use sluss_supervisor::{self as sup, HostMode, LossReason, Op};
+use sluss_supervisor::{self as sup, HostMode, HostRules, LossReason, Op};
 use sluss_wg::wipe_stack;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
@@ -275,7 +275,7 @@ impl Daemon {
                     running.order(order);
                 }
             }
-            Effect::ApplyHost { op, rules } => self.apply_host(op, rules.mode),
+            Effect::ApplyHost { op, rules } => self.apply_host(op, rules),
             Effect::LockSession => drop(tokio::spawn(async {
                 match logind::lock_session().await {
                     Ok(true) => info!("the session is locked"),
@@ -356,9 +356,9 @@ impl Daemon {
         self.probe = Some((op, task.abort_handle()));
     }
 
-    fn host_config(&self, mode: HostMode) -> HostConfig {
+    fn host_config(&self, rules: HostRules) -> HostConfig {
         HostConfig {
-            mode,
+            rules,
             internal: self.settings.policy.internal.clone(),
             tun: TunConfig {
                 name: TunConfig::NAME.to_owned(),
@@ -375,8 +375,8 @@ impl Daemon {
         }
     }
 
-    fn apply_host(&self, op: Op, mode: HostMode) {
-        let order = host_worker::Order::Apply(op, self.host_config(mode));
+    fn apply_host(&self, op: Op, rules: HostRules) {
+        let order = host_worker::Order::Apply(op, self.host_config(rules));
         // Its receiver ends with us.
         let _ = self.host.send(order);
     }
@@ -498,7 +498,12 @@ impl Daemon {
         if let Some(running) = self.tunnel.take() {
             running.stop();
         }
-        self.apply_host(Op::from_number(0), HostMode::Closed);
+        let closed = HostRules {
+            mode: HostMode::Closed,
+            routers: Vec::new(),
+            opening: None,
+        };
+        self.apply_host(Op::from_number(0), closed);
         let _ = self.reach.send(false);
         drop((self.host, self.reach));
         let workers = async { tokio::join!(self.host_worker, self.reach_worker) };

@@ -8,6 +8,7 @@ pub mod engine;
 mod enrolment;
 mod host_worker;
 pub mod pkcs11;
+pub mod portal;
 pub mod probe;
 mod reach_worker;
 mod tunnel;

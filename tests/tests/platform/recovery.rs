@@ -34,7 +34,7 @@ pub(crate) fn applying_twice_changes_nothing() -> Result<()> {
         laptop.apply(&config)?;
         let twice = everything(&laptop.netns)?;
         // With the numbers of rules: a ruleset that was loaded again would have new ones.
-        ensure!(once == twice, "{:?}:\n{once}\n{twice}", config.mode);
+        ensure!(once == twice, "{:?}:\n{once}\n{twice}", config.rules.mode);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sluss_platform::links::Watcher;
 use sluss_platform::{Host, HostConfig, TunConfig};
-use sluss_supervisor::{HostMode, Link};
+use sluss_supervisor::{HostMode, HostRules, Link};
 use sluss_tests::capture::{Capture, Packet};
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::{self, Netns};
@@ -180,7 +180,11 @@ pub(crate) fn config(mode: HostMode) -> HostConfig {
             .collect()
     };
     HostConfig {
-        mode,
+        rules: HostRules {
+            mode,
+            routers: Vec::new(),
+            opening: None,
+        },
         internal: nets(&INTERNAL),
         tun: TunConfig {
             name: TunConfig::NAME.to_owned(),

@@ -45,7 +45,7 @@ flush table arp sluss
 /// verdict to the first packet has no ruleset to wait for.
 pub(super) fn ruleset(config: &HostConfig) -> String {
     let tun = &config.tun.name;
-    let verified = match &config.mode {
+    let verified = match &config.rules.mode {
         // By index: a name can be taken over by the next adapter that is plugged in.
         HostMode::Inside { link } => format!("meta oif {} accept", link.id.index),
         HostMode::Closed | HostMode::Tunnelled => String::new(),

@@ -35,7 +35,7 @@ impl Host {
     /// At no moment may internal traffic go where neither the old nor the new configuration lets it. After an error the
     /// host is between the two; the next call mends it.
     pub async fn apply(&mut self, config: &HostConfig) -> Result<()> {
-        match config.mode {
+        match config.rules.mode {
             HostMode::Closed | HostMode::Tunnelled => {
                 self.fence(config).await?;
                 self.route(config).await
@@ -61,7 +61,7 @@ impl Host {
     }
 
     async fn route(&self, config: &HostConfig) -> Result<()> {
-        let tun = match config.mode {
+        let tun = match config.rules.mode {
             HostMode::Tunnelled => Some(tun_link::configure(&self.netlink, &config.tun).await?),
             HostMode::Closed | HostMode::Inside { .. } => None,
         };

@@ -150,7 +150,7 @@ pub(super) fn heed_marks_of_arrivals() {
 fn table(config: &HostConfig, tun: Option<u32>) -> Vec<Route> {
     let mut routes = Vec::new();
     for prefix in IpNet::aggregate(&config.internal) {
-        match (&config.mode, tun) {
+        match (&config.rules.mode, tun) {
             (HostMode::Inside { link }, _) => routes.extend(ways_by(link, prefix)),
             (HostMode::Tunnelled, Some(tun)) => routes.push(Route {
                 prefix,

@@ -1,6 +1,6 @@
 //! The table for each place that a laptop can be in.
 
-use sluss_supervisor::{LinkId, Medium};
+use sluss_supervisor::{HostRules, LinkId, Medium};
 
 use super::*;
 use crate::TunConfig;
@@ -107,7 +107,11 @@ fn lines(internal: &[&str], mode: HostMode, tun: Option<u32>) -> Vec<String> {
 
 fn config(internal: &[&str], mode: HostMode) -> HostConfig {
     HostConfig {
-        mode,
+        rules: HostRules {
+            mode,
+            routers: Vec::new(),
+            opening: None,
+        },
         internal: internal.iter().map(|net| net.parse().unwrap()).collect(),
         tun: TunConfig {
             name: TunConfig::NAME.to_owned(),

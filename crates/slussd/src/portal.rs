@@ -1,0 +1,189 @@
+//! The search for a captive portal: one HTTP request in the clear, on one link, to see whether somebody else answers it.
+//!
+//! The request goes round our own tunnel, to the address that policy names, and says nothing about the laptop: no user
+//! agent, no language, no cookie, no name but the server's. What comes back is judged by [`answer::judge`] and never
+//! opened: a redirect's target is handed on as text for a person to read, if it looks like an address at all.
+
+pub mod answer;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sluss_platform::net;
+use sluss_policy::{Host, HttpAddress, PortalRules};
+use sluss_supervisor::{LinkId, PortalAnswer, PortalCheck};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use answer::Page;
+
+/// How long the other addresses of the server may still say that the way is clear, once one was answered by a portal.
+const AFTER_PORTAL: Duration = Duration::from_millis(300);
+
+/// Of one server, more addresses than these are not asked.
+const ADDRESSES: usize = 4;
+
+/// What one link answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The server that policy names was reached: nobody is in between.
+    Clear,
+    /// Somebody else answered. `url`: the page to which browsers are sent, where that is told; its own claim.
+    Portal { url: Option<String> },
+    /// Nobody could be asked, or nothing came that says either.
+    Unreachable(Reason),
+}
+
+/// Why nothing was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The server's name has no address here.
+    NoAddress,
+    /// The link has no way there.
+    NoRoute,
+    /// The connection was refused, or ended too early.
+    Refused,
+    /// Nothing came back in time.
+    NoAnswer,
+    /// What came back is no HTTP.
+    NotHttp,
+    /// The server, or a proxy, could not serve the request: a status of 400 or more.
+    Status(u16),
+}
+
+impl From<Finding> for PortalAnswer {
+    fn from(finding: Finding) -> Self {
+        match finding {
+            Finding::Clear => Self::Expected,
+            Finding::Portal { url } => Self::Intercepted { url },
+            Finding::Unreachable(_) => Self::Silent,
+        }
+    }
+}
+
+/// Asks on every link at once; each has an answer after `patience` at the latest. Stops when it is dropped.
+///
+/// `resolve` finds the server's addresses as the link's own network gives them, if policy names the server.
+pub async fn check<R>(
+    rules: &PortalRules,
+    links: impl IntoIterator<Item = LinkId>,
+    patience: Duration,
+    resolve: impl Fn(&LinkId) -> R,
+) -> Vec<PortalCheck>
+where
+    R: Future<Output = Vec<IpAddr>> + Send + 'static,
+{
+    let until = Instant::now() + patience;
+    let mut asking = JoinSet::new();
+    for (place, link) in links.into_iter().enumerate() {
+        let addresses = match &rules.probe.host {
+            Host::Address(address) => Ok(vec![*address]),
+            Host::Name(_) => Err(resolve(&link)),
+        };
+        let rules = rules.clone();
+        asking.spawn(async move {
+            let addresses = match addresses {
+                Ok(addresses) => addresses,
+                Err(resolving) => timeout_at(until, resolving).await.unwrap_or_default(),
+            };
+            let answer = ask(&rules, &link, &addresses, until).await.into();
+            (place, PortalCheck { link, answer })
+        });
+    }
+    let mut checks = asking.join_all().await;
+    checks.sort_by_key(|(place, _)| *place);
+    checks.into_iter().map(|(_, check)| check).collect()
+}
+
+/// Asks on one link, at all addresses at once. The way is clear if it is by one of them.
+pub async fn ask(
+    rules: &PortalRules,
+    link: &LinkId,
+    addresses: &[IpAddr],
+    mut until: Instant,
+) -> Finding {
+    let mut asking = JoinSet::new();
+    for address in addresses.iter().take(ADDRESSES) {
+        let server = SocketAddr::new(*address, rules.probe.port);
+        let (rules, link) = (rules.clone(), link.clone());
+        asking.spawn(async move { fetch(&rules, &link, server).await });
+    }
+    let mut best = Finding::Unreachable(match addresses.is_empty() {
+        true => Reason::NoAddress,
+        false => Reason::NoAnswer,
+    });
+    // Whoever panicked has not answered.
+    while let Ok(Some(answer)) = timeout_at(until, asking.join_next()).await {
+        match (
+            answer.unwrap_or(Finding::Unreachable(Reason::NoAnswer)),
+            &best,
+        ) {
+            (Finding::Clear, _) => return Finding::Clear,
+            (portal @ Finding::Portal { .. }, Finding::Unreachable(_)) => {
+                until = until.min(Instant::now() + AFTER_PORTAL);
+                best = portal;
+            }
+            (silence @ Finding::Unreachable(_), Finding::Unreachable(_)) => best = silence,
+            (_, _) => {}
+        }
+    }
+    best
+}
+
+async fn fetch(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> Finding {
+    match exchange(rules, link, server).await {
+        Ok(finding) => finding,
+        Err(error) => Finding::Unreachable(match error.kind() {
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Reason::Refused,
+            io::ErrorKind::TimedOut => Reason::NoAnswer,
+            // No route, no neighbour, no address, no such link any more.
+            _ => Reason::NoRoute,
+        }),
+    }
+}
+
+async fn exchange(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> io::Result<Finding> {
+    let mut stream = net::probe_socket(&link.name, server.ip())?
+        .connect(server)
+        .await?;
+    stream.write_all(request(&rules.probe).as_bytes()).await?;
+    let mut page = Page::default();
+    loop {
+        let count = stream.read(page.space()).await?;
+        page.advance(count);
+        if let Some(finding) = answer::judge(&page, rules) {
+            return Ok(finding);
+        }
+    }
+}
+
+/// RFC 9112, 3: what every request must have, and that no cache may answer it.
+fn request(probe: &HttpAddress) -> String {
+    let host = authority(probe);
+    let path = &probe.path;
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n"
+    )
+}
+
+/// The server as a URL has it (RFC 3986, 3.2): without the port that HTTP has anyway.
+fn authority(probe: &HttpAddress) -> String {
+    let HttpAddress { host, port, .. } = probe;
+    let host = match host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(IpAddr::V4(address)) => address.to_string(),
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    match port {
+        80 => host,
+        port => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
