@@ -285,16 +285,21 @@ impl<'a> Document<'a> {
     }
 
     /// The known key or section that was probably meant: one of the same section with a name like it, one of the same
-    /// name in another section, or one that is alike as a whole.
+    /// name in another section, or one with a name like it in another section.
     fn nearest(&self, path: &str) -> Option<&'static str> {
         if path.len() > MAX_SHOWN {
             return None;
         }
         let (section, name) = parts(path);
-        let likeness = |candidate: &'static str| match parts(candidate) {
-            (_, same) if same == name => 1.0,
-            (same, other) if same == section => strsim::normalized_damerau_levenshtein(other, name),
-            _ => strsim::normalized_damerau_levenshtein(candidate, path),
+        let likeness = |candidate: &'static str| {
+            let (other_section, other) = parts(candidate);
+            let names = strsim::normalized_damerau_levenshtein(other, name);
+            // A slip of the finger is likelier than a slip of the section.
+            if other_section == section {
+                1.3 * names
+            } else {
+                names
+            }
         };
         let keys = self.keys.iter().map(|key| key.path);
         let sections = keys.clone().map(|path| parts(path).0);
@@ -303,7 +308,7 @@ impl<'a> Document<'a> {
             .filter(|candidate| !within(path, candidate))
             .map(|candidate| (likeness(candidate), candidate));
         scored
-            .filter(|(score, _)| *score > 0.6)
+            .filter(|(score, _)| *score > 0.75)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, candidate)| candidate)
     }

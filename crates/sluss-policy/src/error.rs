@@ -85,7 +85,7 @@ pub enum ValueError {
     #[error("no beacon here is of the kind '{kind}', so nobody could be inside")]
     NoSuchBeacon { kind: &'static str },
     #[error(
-        "{} has {found} beacons that count where {quorum} are asked for, so nobody could be inside there",
+        "nobody could be inside at {}: beacons that count there: {found}, needed: {quorum}",
         site_name(site)
     )]
     TooFewBeacons {

@@ -3,13 +3,14 @@
 mod bad_input;
 mod card;
 mod device;
+mod places;
 mod request;
 
 use std::time::Duration;
 
 use sluss_policy::{
-    AfterUse, CardRules, DEVICE_KEYS, DeviceBinding, KeyInfo, KeyMode, KeyUsage, OnRemoval,
-    POLICY_KEYS, PinLife, Policy, PolicyError, Problem, Source, Timing,
+    AfterUse, CardRules, DEVICE_KEYS, DeviceBinding, KeyInfo, KeyMode, KeyUsage, LocationRules,
+    OnRemoval, POLICY_KEYS, PinLife, Policy, PolicyError, Problem, Source, Timing,
 };
 
 const DOCUMENTATION: &str = include_str!("../../../../docs/policy.md");
@@ -19,28 +20,58 @@ schema = 1
 
 [gateway]
 name = "vpn.example.se"
-endpoints = ["198.51.100.2:51820", "[2001:db8::2]:51820"]
 public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+
+[[endpoint]]
+address = "vpn.example.se:51820"
+fallback = ["198.51.100.2", "2001:db8::2"]
+
+[[endpoint]]
+address = "[2001:db8::3]:443"
+priority = 2
 
 [internal]
 prefixes = ["10.20.0.0/16", "fd20::/48"]
 
+[location]
+require = "beacon"
+quorum = 2
+inside = "tunnel-anyway"
+
 [[beacon]]
 name = "city hall"
-address = "10.20.0.53:8443"
+kind = "beacon"
+addresses = ["10.20.0.53:8443", "[fd20::53]:8443"]
 pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+raw_key = true
+site = "south"
+nat = ["10.20.255.9", "fd20:0:0:255::9"]
 
 [[beacon]]
 name = "Rådhuset \"norr\""
-address = "[fd20::53]:8443"
+addresses = ["[fd20::54]:8443"]
+site = "south"
 pins = [
     "sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-    "sha256:xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
+    "certificate:sha256:xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
 ]
+
+[[beacon]]
+name = "intranet"
+kind = "tls"
+site = "south"
+addresses = ["10.20.0.80:443"]
+pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+
+[portal]
+probe = "http://192.0.2.80/generate_204"
+expect = "open"
+open = false
 
 [tunnel]
 mtu = 1380
 keepalive = "25s"
+metered_keepalive = "2m"
 respond = true
 [user]
 may_disconnect = false
@@ -55,6 +86,10 @@ retry_limit = "2m"
 [support]
 phone = "08-123 45 67"
 web = "https://www.example.se/vpn"
+detour = "Post och filer: https://arbete.example.se, med kortet"
+
+[doctor]
+internal_name = "Intranet.Example.se"
 
 [card]
 pkcs11_module = "/usr/lib/pkcs11/netid.so"
@@ -104,24 +139,16 @@ fn every_key_means_what_it_says() {
     let policy = parse(FULL).expect("it is right");
     assert_eq!(policy.gateway.name, "vpn.example.se");
     assert_eq!(
-        policy.gateway.endpoints[1],
-        "[2001:db8::2]:51820".parse().expect("an endpoint")
-    );
-    assert_eq!(
         policy.gateway.public_key.to_string(),
         "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
     );
     assert_eq!(policy.internal[1].to_string(), "fd20::/48");
-    assert_eq!(policy.beacons.len(), 2);
-    assert_eq!(policy.beacons[1].name, "Rådhuset \"norr\"");
-    assert_eq!(policy.beacons[1].pins.len(), 2);
-    // SHA-256 of nothing, as `sha256sum </dev/null` prints it.
-    assert_eq!(
-        policy.beacons[0].pins[0].as_bytes()[..4],
-        [0xe3, 0xb0, 0xc4, 0x42]
-    );
     assert_eq!(policy.tunnel.mtu, 1380);
     assert_eq!(policy.tunnel.keepalive, Some(Duration::from_secs(25)));
+    assert_eq!(
+        policy.tunnel.metered_keepalive,
+        Some(Duration::from_secs(120))
+    );
     assert!(policy.tunnel.respond);
     assert!(!policy.user.may_disconnect);
     let CardRules {
@@ -173,6 +200,12 @@ fn the_examples_of_the_documentation_are_right() {
     let policy = parse(policy).expect("the policy is right");
     assert_eq!(policy.tunnel.mtu, 1420);
     assert_eq!(policy.tunnel.keepalive, None);
+    assert_eq!(policy.tunnel.metered_keepalive, None);
+    assert_eq!(policy.location, LocationRules::default());
+    assert_eq!(
+        policy.portal, None,
+        "portals are looked for only where IT runs a probe"
+    );
     assert!(
         !policy.tunnel.respond,
         "a held key does not respond unless told to"
@@ -211,17 +244,10 @@ fn the_documentation_has_every_key_and_no_other() {
 #[test]
 fn the_example_in_each_message_is_right() {
     for KeyInfo { path, example } in POLICY_KEYS {
-        let (_, key) = path.rsplit_once('.').unwrap_or(("", path));
-        let line = FULL.lines().find(|line| {
-            line.starts_with(&format!("{key} =")) || line.contains(&format!("[[{key}]]"))
-        });
-        let line = line.expect("the full policy has every key");
-        let text = match line.ends_with('[') {
-            true => with(
-                "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
-                example,
-            ),
-            false => with(line, example),
+        let text = match path.rsplit_once('.') {
+            Some((section, key)) => example_at(section, key, example),
+            None if example.starts_with('[') => with(example, example),
+            None => example_at("", path, example),
         };
         assert!(
             parse(&text).is_ok(),
@@ -231,14 +257,28 @@ fn the_example_in_each_message_is_right() {
     }
 }
 
+/// The full policy with the first such key of such a section as the example has it.
+fn example_at(section: &str, key: &str, example: &str) -> String {
+    let start = match section {
+        "" => 0,
+        section => FULL
+            .find(&format!("[{section}]"))
+            .expect("its section is there"),
+    };
+    let (before, rest) = FULL.split_at(start);
+    let line = rest
+        .lines()
+        .find(|line| line.starts_with(&format!("{key} = ")))
+        .expect("the full policy has every key");
+    before.to_owned() + &rest.replacen(line, example, 1)
+}
+
 #[test]
 fn what_is_printed_reads_back_as_the_same() {
     for text in [
         FULL,
-        &with(
-            "[support]\nphone = \"08-123 45 67\"\nweb = \"https://www.example.se/vpn\"\n",
-            "",
-        ),
+        FULL.split_once("[portal]").expect("it has one").0,
+        &with("metered_keepalive = \"2m\"", "metered_keepalive = \"off\""),
     ] {
         let policy = parse(text).expect("it is right");
         assert_eq!(parse(&policy.to_string()), Ok(policy));
@@ -267,11 +307,13 @@ fn a_later_file_has_the_last_word() {
     assert_eq!(policy.tunnel.mtu, 1380, "what is not said again stays");
 
     let policy = parse(
-        "[[beacon]]\nname = \"north\"\naddress = \"10.30.0.1:443\"\n\
-         pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
+        "location.quorum = 1\n[[beacon]]\nname = \"north\"\naddresses = [\"10.30.0.1:443\"]\n\
+         pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n\
+         [[endpoint]]\naddress = \"vpn.north.example.se:443\"",
     )
     .expect("it is right");
     assert_eq!(policy.beacons.len(), 1, "that of the beacons too");
+    assert_eq!(policy.endpoints.len(), 1, "and that of the endpoints");
 
     let errors = parse("\n[tunnel]\n  mtu = 99").expect_err("too small");
     assert_eq!(
@@ -286,77 +328,67 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "public_key",
             "public_kye",
-            "policy.toml:7:1: unknown key 'gateway.public_kye', did you mean 'gateway.public_key'?",
+            "policy.toml:6:1: unknown key 'gateway.public_kye', did you mean 'gateway.public_key'?",
         ),
         (
             "[tunnel]\nmtu",
             "mtu",
-            "policy.toml:25:1: unknown key 'beacon.mtu', did you mean 'tunnel.mtu'?",
+            "policy.toml:54:1: unknown key 'portal.mtu', did you mean 'tunnel.mtu'?",
         ),
         (
             "[internal]",
             "[interna]",
-            "policy.toml:9:2: unknown key 'interna', did you mean 'internal'?",
+            "policy.toml:16:2: unknown key 'interna', did you mean 'internal'?",
         ),
         (
             "may_disconnect",
             "post_up",
-            "policy.toml:30:1: unknown key 'user.post_up'",
+            "policy.toml:60:1: unknown key 'user.post_up'",
         ),
         (
             "mtu = 1380",
             "mtu = \"1380\"",
-            "policy.toml:26:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420",
+            "policy.toml:55:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420",
         ),
         (
             "mtu = 1380",
             "mtu = 70000",
-            "policy.toml:26:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420",
+            "policy.toml:55:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420",
         ),
         (
             "\"25s\"",
             "25",
-            "policy.toml:27:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\"",
+            "policy.toml:56:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\"",
         ),
         (
             "\"25s\"",
             "\"25\"",
-            "policy.toml:27:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\"",
+            "policy.toml:56:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\"",
         ),
         (
             "\"500ms\"",
             "\"1m\"",
-            "policy.toml:35:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\"",
+            "policy.toml:65:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\"",
         ),
         (
             "\"1s\"",
             "\"50ms\"",
-            "policy.toml:34:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\"",
-        ),
-        (
-            "198.51.100.2:51820",
-            "vpn.example.se:51820",
-            "policy.toml:6:14: 'gateway.endpoints': not an address and port; for example: endpoints = [\"198.51.100.2:51820\"]",
-        ),
-        (
-            "198.51.100.2:51820",
-            "0.0.0.0:51820",
-            "policy.toml:6:14: 'gateway.endpoints': not an address of one host that can be reached; for example: endpoints = [\"198.51.100.2:51820\"]",
+            "policy.toml:64:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\"",
         ),
         (
             "10.20.0.0/16",
             "10.20.0.1/16",
-            "policy.toml:10:13: 'internal.prefixes': the address has bits beyond its prefix, the network is 10.20.0.0/16; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+            "policy.toml:17:13: 'internal.prefixes': the address has bits beyond its prefix, the network is 10.20.0.0/16; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
         ),
         (
             "10.20.0.0/16",
             "0.0.0.0/0",
-            "policy.toml:10:13: 'internal.prefixes': 0.0.0.0/0 holds addresses that are not an internal network's own; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+            "policy.toml:17:13: 'internal.prefixes': 0.0.0.0/0 holds addresses that are not an internal network's own; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
         ),
         (
             "fd20::/48",
             "10.20.0.0/16",
-            "policy.toml:10:29: 'internal.prefixes': '10.20.0.0/16' stands there twice; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
+            "policy.toml:17:29: 'internal.prefixes': '10.20.0.0/16' stands there twice; for example: prefixes = [\"10.20.0.0/16\", \"fd20::/48\"]",
         ),
         (
             "name = \"vpn.example.se\"\n",
@@ -371,7 +403,7 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "Rådhuset \\\"norr\\\"",
             "city hall",
-            "policy.toml:18:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\"",
+            "policy.toml:34:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\"",
         ),
         (
             "schema = 1",
@@ -381,12 +413,12 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "mtu = 1380\nkeepalive",
             "[tunnel.mtu]\nkeepalive",
-            "policy.toml:26:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420",
+            "policy.toml:55:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420",
         ),
         (
             "[user]\nmay_disconnect",
             "[tunnel.user]\nmay_disconnect",
-            "policy.toml:29:9: unknown key 'tunnel.user', did you mean 'user'?",
+            "policy.toml:59:9: unknown key 'tunnel.user', did you mean 'user'?",
         ),
     ] {
         let found = mistakes(&with(piece, replacement));
@@ -410,7 +442,7 @@ fn a_section_is_no_value() {
     ));
     assert!(
         found[0]
-            .starts_with("policy.toml:17:10: unknown key 'support.beacon', did you mean 'beacon'"),
+            .starts_with("policy.toml:33:10: unknown key 'support.beacon', did you mean 'beacon'"),
         "{found:?}"
     );
 }
@@ -426,7 +458,7 @@ fn every_mistake_is_named_at_once_in_the_order_of_the_file() {
         .iter()
         .map(|error| error.line)
         .collect();
-    assert_eq!(lines, [1, 9, 26, 30], "{:#?}", mistakes(&text));
+    assert_eq!(lines, [1, 16, 55, 60], "{:#?}", mistakes(&text));
 }
 
 #[test]
@@ -438,7 +470,7 @@ fn a_syntax_error_is_named_alone() {
             .all(|error| matches!(error.problem, Problem::Syntax(_))),
         "{errors:#?}"
     );
-    assert_eq!((errors[0].line, errors[0].column), (26, 7));
+    assert_eq!((errors[0].line, errors[0].column), (55, 7));
 }
 
 #[test]
