@@ -34,7 +34,7 @@ pub(crate) fn client(beacon: &Beacon, now: Duration) -> Result<ClientConfig, Err
     let provider = Arc::new(aws_lc_rs::default_provider());
     let trust = Trust {
         pins: beacon.pins.clone(),
-        raw_key: beacon.raw_key,
+        raw_key: beacon.shows_key_alone(),
         provider: provider.clone(),
     };
     let clock = Arc::new(WallClock(now));

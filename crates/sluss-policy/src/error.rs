@@ -64,8 +64,6 @@ pub enum ValueError {
     ZeroKey,
     #[error("a pin is 'sha256:' (or 'certificate:sha256:') and the base64 of the hash")]
     NotAPin,
-    #[error("a server that shows its key alone has no certificate to pin")]
-    RawKeyHasNoCertificate,
     #[error("not an address and port, written out")]
     NotASocketAddress,
     #[error("not a name or address with its port")]

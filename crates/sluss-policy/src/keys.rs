@@ -39,7 +39,6 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
         "beacon.pins",
         "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
     ),
-    key("beacon.raw_key", "raw_key = true"),
     key("beacon.site", "site = \"south\""),
     key("beacon.nat", "nat = [\"10.20.255.9\"]"),
     key("portal.probe", "probe = \"http://probe.example.se/\""),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::document::Document;
 use crate::hosts::{reachable, socket_address};
 use crate::policy::{array, quoted};
-use crate::values::{Words, boolean, integer, label, list, one_of, text, word};
+use crate::values::{Words, integer, label, list, one_of, text, word};
 use crate::{Pin, ValueError};
 
 /// Section `[location]`.
@@ -47,8 +47,6 @@ pub struct Beacon {
     pub addresses: Vec<SocketAddr>,
     /// At least one; several while a key is being changed.
     pub pins: Vec<Pin>,
-    /// Whether it shows its key alone (RFC 7250) rather than a certificate.
-    pub raw_key: bool,
     /// Beacons of one site count together; those without one are a site, too.
     pub site: Option<String>,
     /// Source addresses that it may see instead of ours.
@@ -125,6 +123,12 @@ impl Default for LocationRules {
 }
 
 impl Beacon {
+    /// Whether it shows its key alone (RFC 7250), with no certificate to expire: if a key is all that is pinned of it.
+    pub fn shows_key_alone(&self) -> bool {
+        let pins_keys = self.pins.iter().all(|pin| matches!(pin, Pin::Key(_)));
+        self.kind == BeaconKind::Beacon && pins_keys
+    }
+
     /// All of them; there may be none.
     pub(crate) fn build_all(document: &mut Document<'_>) -> Vec<Self> {
         let (mut names, mut addresses) = (HashSet::new(), HashSet::new());
@@ -149,22 +153,10 @@ impl Beacon {
             .optional("beacon.kind", text(one_of(KINDS)))
             .unwrap_or(BeaconKind::Beacon);
         let addresses = document.required("beacon.addresses", list(8, socket_address));
-        let pins: Option<Vec<Pin>> = document.required("beacon.pins", list(8, str::parse));
-        let raw_key = document.optional("beacon.raw_key", boolean);
+        let pins = document.required("beacon.pins", list(8, str::parse));
         let site = document.optional("beacon.site", text(label));
         let nat = document.optional("beacon.nat", list(16, reachable));
 
-        let pins = pins?;
-        let has_certificate = pins.iter().any(|pin| matches!(pin, Pin::Certificate(_)));
-        let raw_key = match (raw_key, kind) {
-            (Some(true), _) if has_certificate => {
-                document.reject("beacon.raw_key", ValueError::RawKeyHasNoCertificate);
-                return None;
-            }
-            (Some(raw_key), _) => raw_key,
-            (None, BeaconKind::Beacon) => !has_certificate,
-            (None, BeaconKind::Tls) => false,
-        };
         if nat.is_some() && kind == BeaconKind::Tls {
             let setting = "kind = \"beacon\", which tells what it sees";
             document.reject("beacon.nat", ValueError::OnlyWith { setting });
@@ -173,8 +165,7 @@ impl Beacon {
             name: name?,
             kind,
             addresses: addresses?,
-            pins,
-            raw_key,
+            pins: pins?,
             site,
             nat: nat.unwrap_or_default(),
         })
@@ -209,7 +200,6 @@ impl fmt::Display for Beacon {
             kind,
             addresses,
             pins,
-            raw_key,
             site,
             nat,
         } = self;
@@ -217,7 +207,6 @@ impl fmt::Display for Beacon {
         writeln!(f, "kind = \"{kind}\"")?;
         writeln!(f, "addresses = {}", array(addresses))?;
         writeln!(f, "pins = {}", array(pins))?;
-        writeln!(f, "raw_key = {raw_key}")?;
         if let Some(site) = site {
             writeln!(f, "site = {}", quoted(site))?;
         }

@@ -43,7 +43,6 @@ name = "city hall"
 kind = "beacon"
 addresses = ["10.20.0.53:8443", "[fd20::53]:8443"]
 pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
-raw_key = true
 site = "south"
 nat = ["10.20.255.9", "fd20:0:0:255::9"]
 
@@ -333,7 +332,7 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "[tunnel]\nmtu",
             "mtu",
-            "policy.toml:54:1: unknown key 'portal.mtu', did you mean 'tunnel.mtu'?",
+            "policy.toml:53:1: unknown key 'portal.mtu', did you mean 'tunnel.mtu'?",
         ),
         (
             "[internal]",
@@ -343,37 +342,37 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "may_disconnect",
             "post_up",
-            "policy.toml:60:1: unknown key 'user.post_up'",
+            "policy.toml:59:1: unknown key 'user.post_up'",
         ),
         (
             "mtu = 1380",
             "mtu = \"1380\"",
-            "policy.toml:55:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420",
+            "policy.toml:54:7: 'tunnel.mtu' is string where a number is expected, for example: mtu = 1420",
         ),
         (
             "mtu = 1380",
             "mtu = 70000",
-            "policy.toml:55:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420",
+            "policy.toml:54:7: 'tunnel.mtu': must lie between 1280 and 9000; for example: mtu = 1420",
         ),
         (
             "\"25s\"",
             "25",
-            "policy.toml:56:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\"",
+            "policy.toml:55:13: 'tunnel.keepalive' is integer where a string is expected, for example: keepalive = \"25s\"",
         ),
         (
             "\"25s\"",
             "\"25\"",
-            "policy.toml:56:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\"",
+            "policy.toml:55:13: 'tunnel.keepalive': not a time with its unit (ms, s, m or h); for example: keepalive = \"25s\"",
         ),
         (
             "\"500ms\"",
             "\"1m\"",
-            "policy.toml:65:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\"",
+            "policy.toml:64:17: 'timing.probe_timeout': must lie between 100ms and 10s; for example: probe_timeout = \"800ms\"",
         ),
         (
             "\"1s\"",
             "\"50ms\"",
-            "policy.toml:64:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\"",
+            "policy.toml:63:16: 'timing.settle_limit': must not be shorter than 'settle_quiet'; for example: settle_limit = \"2s\"",
         ),
         (
             "10.20.0.0/16",
@@ -403,7 +402,7 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "Rådhuset \\\"norr\\\"",
             "city hall",
-            "policy.toml:34:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\"",
+            "policy.toml:33:8: 'beacon.name': 'city hall' stands there twice; for example: name = \"city hall\"",
         ),
         (
             "schema = 1",
@@ -413,12 +412,12 @@ fn a_mistake_is_named_with_its_place_and_its_cure() {
         (
             "mtu = 1380\nkeepalive",
             "[tunnel.mtu]\nkeepalive",
-            "policy.toml:55:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420",
+            "policy.toml:54:1: 'tunnel.mtu' is table where a number is expected, for example: mtu = 1420",
         ),
         (
             "[user]\nmay_disconnect",
             "[tunnel.user]\nmay_disconnect",
-            "policy.toml:59:9: unknown key 'tunnel.user', did you mean 'user'?",
+            "policy.toml:58:9: unknown key 'tunnel.user', did you mean 'user'?",
         ),
     ] {
         let found = mistakes(&with(piece, replacement));
@@ -442,7 +441,7 @@ fn a_section_is_no_value() {
     ));
     assert!(
         found[0]
-            .starts_with("policy.toml:33:10: unknown key 'support.beacon', did you mean 'beacon'"),
+            .starts_with("policy.toml:32:10: unknown key 'support.beacon', did you mean 'beacon'"),
         "{found:?}"
     );
 }
@@ -458,7 +457,7 @@ fn every_mistake_is_named_at_once_in_the_order_of_the_file() {
         .iter()
         .map(|error| error.line)
         .collect();
-    assert_eq!(lines, [1, 16, 55, 60], "{:#?}", mistakes(&text));
+    assert_eq!(lines, [1, 16, 54, 59], "{:#?}", mistakes(&text));
 }
 
 #[test]
@@ -470,7 +469,7 @@ fn a_syntax_error_is_named_alone() {
             .all(|error| matches!(error.problem, Problem::Syntax(_))),
         "{errors:#?}"
     );
-    assert_eq!((errors[0].line, errors[0].column), (55, 7));
+    assert_eq!((errors[0].line, errors[0].column), (54, 7));
 }
 
 #[test]

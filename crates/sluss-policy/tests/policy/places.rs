@@ -63,7 +63,6 @@ fn a_beacon_is_what_it_says() {
     assert_eq!(hall.addresses.len(), 2);
     assert_eq!(hall.nat.len(), 2);
     assert_eq!(hall.site.as_deref(), Some("south"));
-    assert!(hall.raw_key);
     // SHA-256 of nothing, as `sha256sum </dev/null` prints it.
     assert!(matches!(
         hall.pins[0],
@@ -72,8 +71,9 @@ fn a_beacon_is_what_it_says() {
     assert_eq!(north.name, "Rådhuset \"norr\"");
     assert_eq!(north.kind, BeaconKind::Beacon, "unless it says otherwise");
     assert!(matches!(north.pins[1], Pin::Certificate(_)));
-    assert!(!north.raw_key, "a certificate is pinned, so it shows one");
-    assert_eq!((intranet.kind, intranet.raw_key), (BeaconKind::Tls, false));
+    assert_eq!(intranet.kind, BeaconKind::Tls);
+    let alone = [hall, north, intranet].map(Beacon::shows_key_alone);
+    assert_eq!(alone, [true, false, false]);
 }
 
 #[test]
@@ -257,67 +257,62 @@ fn a_mistake_says_where_it_stands_and_what_would_be_right() {
         (
             "\"10.20.0.80:443\"",
             "\"10.20.0.53:8443\"",
-            "policy.toml:46:13: 'beacon.addresses': '10.20.0.53:8443' stands there twice",
+            "policy.toml:45:13: 'beacon.addresses': '10.20.0.53:8443' stands there twice",
         ),
         (
             "\"[fd20::54]:8443\"",
             "\"[fe80::54%3]:8443\"",
-            "policy.toml:35:14: 'beacon.addresses': not an address and port, written out",
+            "policy.toml:34:14: 'beacon.addresses': not an address and port, written out",
         ),
         (
             "\"[fd20::54]:8443\"",
             "\"[::ffff:10.20.0.54]:8443\"",
-            "policy.toml:35:14: 'beacon.addresses': not an address of one host that can be reached",
+            "policy.toml:34:14: 'beacon.addresses': not an address of one host that can be reached",
         ),
         (
             "certificate:sha256:",
             "certificate:sha1:",
-            "policy.toml:39:5: 'beacon.pins': a pin is 'sha256:' (or 'certificate:sha256:') and the base64 of the hash",
-        ),
-        (
-            "addresses = [\"[fd20::54]:8443\"]",
-            "addresses = [\"[fd20::54]:8443\"]\nraw_key = true",
-            "policy.toml:36:11: 'beacon.raw_key': a server that shows its key alone has no certificate to pin",
+            "policy.toml:38:5: 'beacon.pins': a pin is 'sha256:' (or 'certificate:sha256:') and the base64 of the hash",
         ),
         (
             "kind = \"tls\"",
             "kind = \"tls\"\nnat = [\"10.20.255.9\"]",
-            "policy.toml:45:7: 'beacon.nat': means nothing without kind = \"beacon\"",
+            "policy.toml:44:7: 'beacon.nat': means nothing without kind = \"beacon\"",
         ),
         (
             "\"http://192.0.2.80/generate_204\"",
             "\"https://probe.example.se/\"",
-            "policy.toml:50:9: 'portal.probe': a portal cannot answer for https, so it could not be told from a dead network: take an http:// address; for example: probe = \"http://probe.example.se/\"",
+            "policy.toml:49:9: 'portal.probe': a portal cannot answer for https, so it could not be told from a dead network: take an http:// address; for example: probe = \"http://probe.example.se/\"",
         ),
         (
             "\"http://192.0.2.80/generate_204\"",
             "\"http://me@probe.example.se/\"",
-            "policy.toml:50:9: 'portal.probe': not a whole host name",
+            "policy.toml:49:9: 'portal.probe': not a whole host name",
         ),
         (
             "\"http://192.0.2.80/generate_204\"",
             "\"probe.example.se\"",
-            "policy.toml:50:9: 'portal.probe': not an http:// address of a host and a path",
+            "policy.toml:49:9: 'portal.probe': not an http:// address of a host and a path",
         ),
         (
             "\"http://192.0.2.80/generate_204\"",
             "\"http://probe.example.se/ GET\"",
-            "policy.toml:50:9: 'portal.probe': not an http:// address of a host and a path",
+            "policy.toml:49:9: 'portal.probe': not an http:// address of a host and a path",
         ),
         (
             "probe = \"http://192.0.2.80/generate_204\"\n",
             "",
-            "policy.toml:49:2: 'portal.probe' is missing, for example: probe = \"http://probe.example.se/\"",
+            "policy.toml:48:2: 'portal.probe' is missing, for example: probe = \"http://probe.example.se/\"",
         ),
         (
             "metered_keepalive = \"2m\"",
             "metered_keepalive = \"5s\"",
-            "policy.toml:57:21: 'tunnel.metered_keepalive': must not be shorter than 'keepalive'",
+            "policy.toml:56:21: 'tunnel.metered_keepalive': must not be shorter than 'keepalive'",
         ),
         (
             "keepalive = \"25s\"\n",
             "",
-            "policy.toml:56:21: 'tunnel.metered_keepalive': means nothing without 'keepalive'",
+            "policy.toml:55:21: 'tunnel.metered_keepalive': means nothing without 'keepalive'",
         ),
         (
             "\"Intranet.Example.se\"",

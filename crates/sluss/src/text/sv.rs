@@ -571,9 +571,6 @@ fn bad_value(text: &Swedish, reason: &ValueError) -> String {
             "ett fingeravtryck är 'sha256:' (eller 'certificate:sha256:') och hashvärdet i base64"
                 .to_owned()
         }
-        ValueError::RawKeyHasNoCertificate => {
-            "en server som bara visar sin nyckel har inget certifikat att känna igen".to_owned()
-        }
         ValueError::NotASocketAddress => "inte en utskriven adress med port".to_owned(),
         ValueError::NotAnEndpoint => "inte ett namn eller en adress med port".to_owned(),
         ValueError::NotAnAddress => "inte en adress".to_owned(),

@@ -152,7 +152,6 @@ fn beacon(pinned: &[&KeyPair]) -> Beacon {
         kind: BeaconKind::Tls,
         addresses: vec!["10.20.0.53:8443".parse().unwrap()],
         pins: pinned.iter().map(pin).collect(),
-        raw_key: false,
         site: None,
         nat: Vec::new(),
     }
