@@ -5,13 +5,15 @@
 //! in between. A [`Probe`] is the laptop's side of one connection, a [`Visit`] the beacon's. Neither does I/O nor reads a clock.
 
 mod answer;
+mod config;
 mod identity;
 mod pins;
 mod probe;
 mod trust;
 mod visit;
 
-pub use answer::{Answer, MalformedAnswer};
+pub use answer::{Answer, MalformedAnswer, Name};
+pub use config::{BadConfig, Config};
 pub use identity::{BadIdentity, Identity};
 pub use pins::{certificate_pin, key_pin};
 pub use probe::{NoProof, Probe, Proof};

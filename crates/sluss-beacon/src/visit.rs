@@ -1,12 +1,13 @@
 //! One caller at a beacon: bytes in, bytes out, and at the end how it went.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::server::Acceptor;
-use rustls::{AlertDescription, ServerConnection};
+use rustls::{AlertDescription, Error, ServerConnection};
 
-use crate::{Answer, Identity, MalformedAnswer};
+use crate::{Answer, Identity, Name};
 
 /// All that a caller may send: its hello with the largest key shares is some 2,000 bytes.
 const LONGEST_CONVERSATION: usize = 8 * 1024;
@@ -19,7 +20,7 @@ pub struct Visit {
     answer: Answer,
     stage: Stage,
     heard: usize,
-    farewell: Vec<u8>,
+    refusal: Vec<u8>,
 }
 
 enum Stage {
@@ -33,36 +34,31 @@ enum Stage {
 /// How a visit ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum VisitEnd {
-    /// The caller has the answer, and said so.
+    /// The caller has the answer.
     Answered,
+    /// The caller hung up before it had one.
+    Left,
     /// The caller did not want this server: it has other keys pinned, or takes its certificate for invalid.
     Declined(AlertDescription),
     /// The caller did not speak TLS 1.3 as it should, or something that this server cannot do.
-    Garbled(rustls::Error),
+    Garbled(Error),
 }
 
 impl Visit {
     /// A new caller, from `caller`.
-    ///
-    /// # Errors
-    /// When `name` is no name for a beacon.
-    pub fn new(
-        identity: Arc<Identity>,
-        name: &str,
-        caller: SocketAddr,
-    ) -> Result<Self, MalformedAnswer> {
-        Ok(Self {
+    pub fn new(identity: Arc<Identity>, name: Name, caller: SocketAddr) -> Self {
+        Self {
             identity,
-            answer: Answer::new(name, caller)?,
+            answer: Answer::new(name, caller),
             stage: Stage::Greeting(Acceptor::default()),
             heard: 0,
-            farewell: Vec::new(),
-        })
+            refusal: Vec::new(),
+        }
     }
 
     /// What to send now; often nothing.
     pub fn output(&mut self) -> Vec<u8> {
-        let mut bytes = std::mem::take(&mut self.farewell);
+        let mut bytes = std::mem::take(&mut self.refusal);
         if let Stage::Talking { tls, .. } = &mut self.stage {
             while tls.wants_write() {
                 // A vector takes everything.
@@ -88,25 +84,33 @@ impl Visit {
             }
             match self.proceed() {
                 Ok(false) => {}
-                Ok(true) => return Some(VisitEnd::Answered),
-                Err(rustls::Error::AlertReceived(alert)) => return Some(VisitEnd::Declined(alert)),
+                Ok(true) => return Some(self.hung_up()),
+                Err(Error::AlertReceived(alert)) => return Some(VisitEnd::Declined(alert)),
                 Err(error) => return Some(VisitEnd::Garbled(error)),
             }
         }
         None
     }
 
+    /// The caller will send nothing more.
+    pub fn hung_up(&self) -> VisitEnd {
+        match &self.stage {
+            Stage::Talking { tls, .. } if !tls.is_handshaking() => VisitEnd::Answered,
+            Stage::Talking { .. } | Stage::Greeting(_) => VisitEnd::Left,
+        }
+    }
+
     /// Gives whether the caller has said good-bye.
-    fn proceed(&mut self) -> Result<bool, rustls::Error> {
+    fn proceed(&mut self) -> Result<bool, Error> {
         if let Stage::Greeting(acceptor) = &mut self.stage {
             let met = match acceptor.accept() {
                 Ok(None) => return Ok(false),
                 Ok(Some(caller)) => self.identity.meet(caller),
-                Err(refusal) => Err(refusal),
+                Err(refused) => Err(refused),
             };
             let tls = met.map_err(|(error, mut alert)| {
                 // A vector takes everything.
-                let _ = alert.write_all(&mut self.farewell);
+                let _ = alert.write_all(&mut self.refusal);
                 error
             })?;
             self.stage = Stage::Talking {
@@ -121,17 +125,17 @@ impl Visit {
         // From here on there are keys for what the server says.
         if !*answered && tls.negotiated_key_exchange_group().is_some() {
             // It takes far more than an answer's length.
-            let _ = std::io::Write::write_all(&mut tls.writer(), &self.answer.to_bytes());
+            let _ = tls.writer().write_all(&self.answer.to_bytes());
             tls.send_close_notify();
             *answered = true;
         }
         if state.plaintext_bytes_to_read() > 0 {
-            return Err(rustls::Error::General("it says something".to_owned()));
+            return Err(Error::General("it says something".to_owned()));
         }
         Ok(state.peer_has_closed())
     }
 }
 
 fn garbled(why: &str) -> VisitEnd {
-    VisitEnd::Garbled(rustls::Error::General(why.to_owned()))
+    VisitEnd::Garbled(Error::General(why.to_owned()))
 }

@@ -1,0 +1,206 @@
+//! `sluss-beacon`: the server that proves to laptops that they are inside, and what IT needs to set it up.
+
+mod files;
+mod inquiry;
+mod serve;
+mod tally;
+
+use std::alloc::System;
+use std::io::{IsTerminal, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use sluss_beacon::{Config, Identity};
+use sluss_policy::{Beacon, BeaconKind, Pin};
+use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is wiped: the key passes through buffers that nobody owns.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
+
+const CONFIG: &str = "/etc/sluss-beacon.toml";
+const KEY: &str = "/etc/sluss-beacon.key";
+
+/// Proves to laptops that they are on the internal network.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers laptops until it is told to stop
+    Serve {
+        #[arg(long, default_value = CONFIG)]
+        config: PathBuf,
+        /// What goes to the log: error, warn, info, debug or trace
+        #[arg(long, default_value = "info")]
+        log: EnvFilter,
+    },
+    /// Reads the configuration, the key and the certificate, and prints what the policy needs
+    Check {
+        #[arg(long, default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// The beacon's key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Asks a beacon from here, as a laptop does
+    Probe(Inquiry),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Makes a new key and prints its pin; never overwrites one
+    Generate {
+        #[arg(default_value = KEY)]
+        file: PathBuf,
+    },
+    /// Prints the pin of a key
+    Pin {
+        #[arg(default_value = KEY)]
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct Inquiry {
+    /// Where it listens: 10.20.0.53:8443 or [fd20::53]:8443
+    address: SocketAddr,
+    /// As in the policy; without any, the key that it shows is printed, and nothing is proved
+    #[arg(long)]
+    pin: Vec<Pin>,
+    /// What is expected at the address
+    #[arg(long, value_enum, default_value_t = Kind::Beacon)]
+    kind: Kind,
+    /// Want its certificate, even if no pin is one
+    #[arg(long)]
+    certificate: bool,
+    /// An address that it may see instead of ours, as in the policy
+    #[arg(long)]
+    nat: Vec<IpAddr>,
+    /// How long to wait, in milliseconds
+    #[arg(long, default_value_t = 2000)]
+    patience: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// A beacon, which also says whom it sees
+    Beacon,
+    /// Any TLS 1.3 server
+    Tls,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sluss-beacon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Serve { config, log } => {
+            tracing_subscriber::fmt()
+                .with_env_filter(log)
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr)
+                .init();
+            let (config, identity) = read(&config)?;
+            serve::run(&config, identity)?;
+        }
+        Command::Check { config } => return check(&config),
+        Command::Key(KeyCommand::Generate { file }) => {
+            files::write_key(&file, &Identity::generate()?)?;
+            say(format_args!("{}", files::read_identity(&file, None)?.pin()))?;
+        }
+        Command::Key(KeyCommand::Pin { file }) => {
+            say(format_args!("{}", files::read_identity(&file, None)?.pin()))?;
+        }
+        Command::Probe(inquiry) => {
+            let patience = Duration::from_millis(inquiry.patience);
+            return inquiry::run(&inquiry.into(), patience);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> Result<(Config, Identity)> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let config: Config = text.parse().with_context(|| path.display().to_string())?;
+    let identity = files::read_identity(&config.key, config.certificate.as_deref())?;
+    Ok((config, identity))
+}
+
+/// Prints the part of the policy that belongs to this beacon. Not so if something is wrong that the file does not show.
+fn check(path: &Path) -> Result<ExitCode> {
+    let (config, identity) = read(path)?;
+    let mut code = ExitCode::SUCCESS;
+    let mut warn = |what: String| {
+        eprintln!("sluss-beacon: {what}");
+        code = ExitCode::FAILURE;
+    };
+    for address in &config.listen {
+        if !serve::is_ours(*address) {
+            warn(format!(
+                "this host does not have the address {}",
+                address.ip()
+            ));
+        }
+    }
+    if let Some((_, not_before, not_after)) = identity.certificate() {
+        let now = since_epoch()?;
+        if now < not_before || now > not_after {
+            warn("the certificate is not valid today: laptops will not take it".to_owned());
+        }
+    }
+    say(format_args!("[[beacon]]\nname = {:?}", config.name))?;
+    let addresses: Vec<_> = config
+        .listen
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    say(format_args!("addresses = [{}]", addresses.join(", ")))?;
+    say(format_args!("pins = [\"{}\"]", identity.pin()))?;
+    if let Some((pin, ..)) = identity.certificate() {
+        say(format_args!("# or by its certificate: pins = [\"{pin}\"]"))?;
+    }
+    Ok(code)
+}
+
+fn since_epoch() -> Result<Duration> {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("this host's clock is before 1970")
+}
+
+fn say(line: std::fmt::Arguments<'_>) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+impl From<Inquiry> for Beacon {
+    fn from(inquiry: Inquiry) -> Self {
+        Self {
+            name: inquiry.address.to_string(),
+            kind: match inquiry.kind {
+                Kind::Beacon => BeaconKind::Beacon,
+                Kind::Tls => BeaconKind::Tls,
+            },
+            addresses: vec![inquiry.address],
+            pins: inquiry.pin,
+            site: None,
+            nat: inquiry.nat,
+        }
+    }
+}

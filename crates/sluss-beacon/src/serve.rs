@@ -1,0 +1,188 @@
+//! The server: accepts, answers, and never holds more callers than it has room for.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use sluss_beacon::{Config, Identity, Name, Visit, VisitEnd};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::tally::{Outcome, Tally};
+
+/// A caller is done by then, or is no laptop.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Callers at one time, below what a process may have open files.
+const ROOM: usize = 512;
+
+/// Callers that the kernel keeps waiting at each address.
+const QUEUE: i32 = 4096;
+
+/// Visits under way have so long to end when the server is told to stop.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn run(config: &Config, identity: Identity) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(config, identity))
+}
+
+/// Whether this host has the address that is to be listened at.
+pub(crate) fn is_ours(address: SocketAddr) -> bool {
+    UdpSocket::bind((address.ip(), 0)).is_ok()
+}
+
+async fn serve(config: &Config, identity: Identity) -> Result<()> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let pin = identity.pin();
+    let (presence, mut all_gone) = mpsc::channel(1);
+    let host = Arc::new(Host {
+        name: config.name.clone(),
+        identity: Arc::new(identity),
+        guests: Mutex::default(),
+        tally: Mutex::default(),
+        _presence: presence,
+    });
+    let mut doors = JoinSet::new();
+    for address in &config.listen {
+        let listener = listen(*address).with_context(|| format!("listen at {address}"))?;
+        if !is_ours(*address) {
+            tracing::warn!("this host does not have the address {} yet", address.ip());
+        }
+        doors.spawn(accept(listener, Arc::clone(&host)));
+    }
+    tracing::info!("{} answers with the key {pin}", config.name);
+    // Without a service manager nobody listens.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    doors.shutdown().await;
+    drop(host);
+    // Whoever has not gone by then is sent away.
+    let _ = timeout(FAREWELL, all_gone.recv()).await;
+    Ok(())
+}
+
+/// Listens also at an address that the host gets later: it may start before the network.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) => {
+            socket.set_freebind_v6(true)?;
+            socket.set_only_v6(true)?;
+        }
+    }
+    // A new server takes over while the last one's connections linger.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(QUEUE)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(listener: TcpListener, host: Arc<Host>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, caller)) => host.admit(stream, caller),
+            Err(error) => {
+                tracing::warn!("cannot accept: {error}");
+                // It is short of something that visits give back when they end.
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+struct Host {
+    name: Name,
+    identity: Arc<Identity>,
+    guests: Mutex<Guests>,
+    tally: Mutex<Tally>,
+    /// Gone when the last visit is over, and nobody can come.
+    _presence: mpsc::Sender<Infallible>,
+}
+
+/// Who is here, by order of arrival.
+#[derive(Default)]
+struct Guests {
+    next: u64,
+    present: BTreeMap<u64, (SocketAddr, AbortHandle)>,
+}
+
+impl Host {
+    /// Lets everybody in. Where there is no room the oldest has to go: a laptop needs milliseconds, and who has been here
+    /// for longer than all others wants something else.
+    fn admit(self: &Arc<Self>, stream: TcpStream, caller: SocketAddr) {
+        let mut guests = lock(&self.guests);
+        let number = guests.next;
+        guests.next += 1;
+        let host = Arc::clone(self);
+        let visit = tokio::spawn(async move {
+            let outcome = match timeout(PATIENCE, host.receive(stream, caller)).await {
+                Ok(Ok(end)) => Outcome::Ended(end),
+                Ok(Err(_)) | Err(_) => Outcome::Broken,
+            };
+            lock(&host.guests).present.remove(&number);
+            host.count(caller, &outcome);
+        });
+        guests
+            .present
+            .insert(number, (caller, visit.abort_handle()));
+        if guests.present.len() > ROOM
+            && let Some((_, (caller, visit))) = guests.present.pop_first()
+        {
+            visit.abort();
+            self.count(caller, &Outcome::CrowdedOut);
+        }
+    }
+
+    async fn receive(&self, mut stream: TcpStream, caller: SocketAddr) -> io::Result<VisitEnd> {
+        stream.set_nodelay(true)?;
+        let mut visit = Visit::new(Arc::clone(&self.identity), self.name.clone(), caller);
+        let mut piece = [0; 2048];
+        loop {
+            let end = match stream.read(&mut piece).await? {
+                0 => Some(visit.hung_up()),
+                count => visit.receive(&piece[..count]),
+            };
+            stream.write_all(&visit.output()).await?;
+            if let Some(end) = end {
+                // Whoever hangs up first keeps the connection for a minute (RFC 9293, 3.6): that is the laptop's part.
+                while stream.read(&mut piece).await? > 0 {}
+                return Ok(end);
+            }
+        }
+    }
+
+    fn count(&self, caller: SocketAddr, outcome: &Outcome) {
+        lock(&self.tally).count(caller, outcome, Instant::now());
+    }
+}
+
+/// What it guards is counted and listed, and never half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
