@@ -104,7 +104,7 @@ impl End {
         let peer = PeerConfig {
             public_key: settings.peer,
             preshared_key: settings.preshared_key.map(PresharedKey::new),
-            endpoint: settings.endpoint,
+            endpoints: settings.endpoint.into(),
             allowed_ips: vec!["0.0.0.0/0".parse()?, "::/0".parse()?],
             persistent_keepalive: None,
         };

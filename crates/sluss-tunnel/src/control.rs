@@ -49,10 +49,13 @@ impl Control {
             Command::RemovePeer(peer) => Input::RemovePeer(peer),
             Command::Dh { id, result } => Input::Dh { id, result },
             Command::Kick(peer) => {
-                self.udp.path_changed();
-                self.handle(Input::Kick(peer), now, inbound);
-                return self.path(peer, path_mtu::Input::PathChanged, now.boot);
+                return self.go(peer, Input::Kick(peer), now, inbound);
             }
+            Command::NetworkChanged(peer) => {
+                return self.go(peer, Input::NetworkChanged(peer), now, inbound);
+            }
+            Command::SetEndpoints { peer, endpoints } => Input::SetEndpoints { peer, endpoints },
+            Command::SetKeepalive { peer, every } => Input::SetKeepalive { peer, every },
             Command::Discover(discovery) => {
                 self.prober = Some(Prober::new(discovery, now.boot));
                 return;
@@ -67,6 +70,13 @@ impl Control {
             }
         };
         self.handle(input, now, inbound);
+    }
+
+    /// Has the peer called, perhaps by another path than before.
+    fn go(&mut self, peer: PeerId, input: Input<'_>, now: Now, inbound: &mut Inbound) {
+        self.udp.path_changed();
+        self.handle(input, now, inbound);
+        self.path(peer, path_mtu::Input::PathChanged, now.boot);
     }
 
     /// One turn of the device. Its letters to `inbound` are delivered before this returns.

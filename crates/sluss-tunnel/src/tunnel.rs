@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use sluss_wg::{
-    Device, DhError, DhId, Inbound, Outbound, PeerConfig, PeerId, PeerStatus, PublicKey,
+    Device, DhError, DhId, Endpoints, Inbound, Outbound, PeerConfig, PeerId, PeerStatus, PublicKey,
     SharedSecret, SoftwareKey, Tai64n, Time, wipe_stack,
 };
 
@@ -35,9 +36,21 @@ pub enum Command {
         id: DhId,
         result: Result<SharedSecret, DhError>,
     },
-    /// The tunnel is wanted now, or the network changed.
+    /// The tunnel is wanted now: handshake if no session is usable, else a keepalive at once.
     Kick(PeerId),
-    /// Look for the largest packet that reaches a peer in one piece, from the next session or [`Command::Kick`] on.
+    /// We are on another network: a keepalive at once tells a session where we are, and a handshake shows the way.
+    NetworkChanged(PeerId),
+    /// Where the peer may be found from now on. A session goes on; if it is not at one of these, a handshake follows.
+    SetEndpoints {
+        peer: PeerId,
+        endpoints: Endpoints,
+    },
+    /// Whitepaper 6.5's persistent keepalive, from now on.
+    SetKeepalive {
+        peer: PeerId,
+        every: Option<Duration>,
+    },
+    /// Look for the largest packet that reaches a peer in one piece, from the next session or change of network on.
     Discover(Discovery),
     /// The owner has changed the TUN device's MTU. If somebody else does, it is noticed with the next session.
     MtuChanged,

@@ -157,7 +157,7 @@ impl Node {
         let peer = PeerConfig {
             public_key,
             preshared_key: None,
-            endpoint: Some(outer(other)),
+            endpoints: outer(other).into(),
             allowed_ips: vec![ipnet::IpNet::from(std::net::IpAddr::from(inner(other)))],
             persistent_keepalive: None,
         };

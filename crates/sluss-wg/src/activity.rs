@@ -20,8 +20,12 @@ pub enum Notice {
     RekeyDue(PeerId),
     /// The first packet came on a session that we answered for: from now on it may send (whitepaper 6.3).
     Confirmed { peer: PeerId, receiver: u32 },
-    /// An authenticated packet, newer than all before it, came from another address (whitepaper 2.1).
-    Roamed { peer: PeerId, from: SocketAddr },
+    /// An authenticated packet, newer than all before it on its session, came from another address (whitepaper 2.1).
+    Roamed {
+        peer: PeerId,
+        receiver: u32,
+        from: SocketAddr,
+    },
     /// A peer that was quiet has traffic again: its keepalive timers need watching.
     Stirred(PeerId),
 }

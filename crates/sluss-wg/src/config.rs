@@ -1,11 +1,10 @@
 //! What a device and its peers are made from.
 
 use core::time::Duration;
-use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use crate::{PresharedKey, PublicKey, Tai64n, Timing};
+use crate::{Endpoints, PresharedKey, PublicKey, Tai64n, Timing};
 
 /// What an interface is made from.
 #[derive(Clone)]
@@ -38,8 +37,8 @@ pub enum Respond {
 pub struct PeerConfig {
     pub public_key: PublicKey,
     pub preshared_key: Option<PresharedKey>,
-    /// `None` for a peer that we wait for, and on a change to leave the endpoint as it is.
-    pub endpoint: Option<SocketAddr>,
+    /// Packets go to the first from now on. None for a peer that we wait for, and on a change to leave it where it is.
+    pub endpoints: Endpoints,
     pub allowed_ips: Vec<IpNet>,
     pub persistent_keepalive: Option<Duration>,
 }

@@ -93,6 +93,15 @@ impl Device {
             Input::Dh { id, result } => self.accept_dh(id, result, now, out),
             Input::Notice(notice) => self.accept_notice(notice, now, out),
             Input::Kick(peer) => self.with_peer(peer, now, out, Peer::kick),
+            Input::NetworkChanged(peer) => self.with_peer(peer, now, out, Peer::change_network),
+            Input::SetEndpoints { peer, endpoints } => {
+                self.with_peer(peer, now, out, |peer, turn| {
+                    peer.set_endpoints(endpoints, turn)
+                })
+            }
+            Input::SetKeepalive { peer, every } => {
+                self.with_peer(peer, now, out, |peer, turn| peer.set_keepalive(every, turn))
+            }
             Input::ForgetKey => self.forget_key(now, out),
             Input::Tick => self.tick(now, out),
         }
@@ -252,7 +261,7 @@ impl Device {
             Message::Response(message) => {
                 if let Some(peer) = self.shared.peer_with_index(message.receiver) {
                     self.with_peer(peer, now, out, |peer, turn| {
-                        peer.accept_response(message, turn)
+                        peer.accept_response(message, from, turn)
                     });
                 }
             }
@@ -283,9 +292,11 @@ impl Device {
             Notice::Confirmed { peer, receiver } => {
                 self.with_peer(peer, now, out, |peer, turn| peer.confirm(receiver, turn))
             }
-            Notice::Roamed { peer, from } => {
-                self.with_peer(peer, now, out, |peer, turn| peer.roam(from, turn))
-            }
+            Notice::Roamed {
+                peer,
+                receiver,
+                from,
+            } => self.with_peer(peer, now, out, |peer, turn| peer.roam(receiver, from, turn)),
             Notice::Stirred(peer) => self.with_peer(peer, now, out, Peer::look),
         }
     }

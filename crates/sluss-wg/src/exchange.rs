@@ -1,10 +1,11 @@
 //! What goes into a device, and what comes out: one input, any number of outputs into a sink.
 
+use core::time::Duration;
 use std::net::SocketAddr;
 
 use crate::{
-    Datagram, DhError, InboundUpdate, Notice, OutboundUpdate, PeerConfig, PublicKey, SharedSecret,
-    Tai64n, Time,
+    Datagram, DhError, Endpoints, InboundUpdate, Notice, OutboundUpdate, PeerConfig, PublicKey,
+    SharedSecret, Tai64n, Time,
 };
 
 /// Names a peer for as long as the device lives; never used again for another.
@@ -32,8 +33,20 @@ pub enum Input<'a> {
     },
     /// From one of the halves.
     Notice(Notice),
-    /// The tunnel is wanted now, or the network changed: handshake if no session is usable, else a keepalive at once.
+    /// The tunnel is wanted now: handshake if no session is usable, else a keepalive at once.
     Kick(PeerId),
+    /// We are on another network: a keepalive at once tells a session where we are, and a handshake shows the way.
+    NetworkChanged(PeerId),
+    /// Where the peer may be found from now on. A session goes on; if it is not at one of these, a handshake follows.
+    SetEndpoints {
+        peer: PeerId,
+        endpoints: Endpoints,
+    },
+    /// Whitepaper 6.5's persistent keepalive, from now on.
+    SetKeepalive {
+        peer: PeerId,
+        every: Option<Duration>,
+    },
     /// The card left: forget every secret that came of its key.
     ForgetKey,
     /// [`crate::Device::deadline`] has come.
@@ -106,7 +119,7 @@ pub struct Deadline {
 /// Why the device wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// Send the initiation again, or give up.
+    /// Send the initiation elsewhere or again, or give up.
     Retransmit,
     /// The holder of the key has not answered.
     DhOverdue,
@@ -122,7 +135,10 @@ pub enum Reason {
 pub struct PeerStatus {
     pub id: PeerId,
     pub public_key: PublicKey,
+    /// Where packets go.
     pub endpoint: Option<SocketAddr>,
+    /// All that the peer may be found at, the best first.
+    pub endpoints: Vec<EndpointStatus>,
     /// When the newest session was agreed.
     pub last_handshake: Option<Time>,
     /// Initiations sent since the last session that nobody has answered.
@@ -130,6 +146,16 @@ pub struct PeerStatus {
     /// Authenticated transport bytes received, headers included.
     pub received: u64,
     pub sent: u64,
+}
+
+/// One of the addresses that a peer may be found at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointStatus {
+    pub address: SocketAddr,
+    /// 0 is the best.
+    pub group: usize,
+    /// Since when it has been called without an answer.
+    pub silent_since: Option<Time>,
 }
 
 /// Takes outputs as they come, so that no caller can forget to drain them.

@@ -28,6 +28,7 @@ mod config;
 mod cookie;
 mod crypto;
 mod device;
+mod endpoints;
 mod exchange;
 mod inbound;
 mod key;
@@ -47,7 +48,10 @@ mod turn;
 pub use activity::Notice;
 pub use config::{Config, Error, PeerConfig, Respond};
 pub use device::Device;
-pub use exchange::{Deadline, DhId, Event, Input, Output, PeerId, PeerStatus, Reason, Role, Sink};
+pub use endpoints::Endpoints;
+pub use exchange::{
+    Deadline, DhId, EndpointStatus, Event, Input, Output, PeerId, PeerStatus, Reason, Role, Sink,
+};
 pub use inbound::{Dropped, Inbound, InboundUpdate, Opened, is_transport};
 pub use key::{DhError, PresharedKey, PublicKey, SharedSecret, SoftwareKey};
 pub use message::Datagram;

@@ -2,6 +2,7 @@
 
 mod initiator;
 mod sessions;
+mod whereabouts;
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 
 use self::initiator::Attempt;
 use self::sessions::Slots;
+use self::whereabouts::Whereabouts;
 use crate::activity::Activity;
 use crate::cookie::Jar;
 use crate::message::CookieReply;
@@ -30,7 +32,7 @@ pub(crate) struct Peer {
     pub(crate) public_key: PublicKey,
     pub(crate) allowed_ips: Vec<IpNet>,
     preshared_key: PresharedKey,
-    endpoint: Option<SocketAddr>,
+    whereabouts: Whereabouts,
     jar: Jar,
 
     static_static: Option<StaticStatic>,
@@ -80,7 +82,7 @@ impl Peer {
             public_key,
             allowed_ips: Vec::new(),
             preshared_key: PresharedKey::none(),
-            endpoint: None,
+            whereabouts: Whereabouts::default(),
             jar: Jar::new(&public_key),
             static_static: None,
             attempt: None,
@@ -100,20 +102,25 @@ impl Peer {
         let PeerConfig {
             public_key: _,
             preshared_key,
-            endpoint,
+            endpoints,
             allowed_ips,
             persistent_keepalive,
         } = config;
         self.preshared_key = preshared_key.unwrap_or_else(PresharedKey::none);
         self.allowed_ips = allowed_ips;
-        self.persistent = persistent_keepalive.map(|every| Persistent {
+        self.set_keepalive(persistent_keepalive, turn);
+        if let Some(to) = endpoints.first() {
+            self.whereabouts.list(endpoints);
+            self.whereabouts.turn_to(to);
+            turn.outbound(outbound::Letter::Endpoint { peer: self.id, to });
+        }
+    }
+
+    pub(crate) fn set_keepalive<S: Sink>(&mut self, every: Option<Duration>, turn: &Turn<'_, S>) {
+        self.persistent = every.map(|every| Persistent {
             every,
             due: turn.now() + every,
         });
-        if let Some(to) = endpoint {
-            self.endpoint = Some(to);
-            turn.outbound(outbound::Letter::Endpoint { peer: self.id, to });
-        }
     }
 
     /// Takes leave of the peer, or of everything secret that we share with it because the card has left.
@@ -197,17 +204,26 @@ impl Peer {
         );
     }
 
-    /// An authentic packet came from elsewhere.
-    pub(crate) fn roam<S: Sink>(&mut self, from: SocketAddr, turn: &mut Turn<'_, S>) {
-        if self.endpoint != Some(from) {
-            self.endpoint = Some(from);
-            turn.outbound(outbound::Letter::Endpoint {
-                peer: self.id,
-                to: from,
-            });
+    /// An authentic packet came from elsewhere, on the session with our index `receiver`. What comes late on a session of the
+    /// past does not count: with several gateways it may be another's.
+    pub(crate) fn roam<S: Sink>(
+        &mut self,
+        receiver: u32,
+        from: SocketAddr,
+        turn: &mut Turn<'_, S>,
+    ) {
+        if !self.is_past(receiver) {
+            self.turn_to(from, turn);
+        }
+    }
+
+    /// Packets go there from now on.
+    fn turn_to<S: Sink>(&mut self, to: SocketAddr, turn: &mut Turn<'_, S>) {
+        if self.whereabouts.turn_to(to) {
+            turn.outbound(outbound::Letter::Endpoint { peer: self.id, to });
             turn.event(Event::EndpointChanged {
                 peer: self.id,
-                endpoint: from,
+                endpoint: to,
             });
         }
     }
@@ -217,7 +233,8 @@ impl Peer {
         PeerStatus {
             id: self.id,
             public_key: self.public_key,
-            endpoint: self.endpoint,
+            endpoint: self.whereabouts.in_use(),
+            endpoints: self.whereabouts.status(),
             last_handshake: self.last_handshake,
             unanswered: self.unanswered,
             received,

@@ -201,13 +201,17 @@ impl Receiving {
             return;
         }
         self.activity.received(arrived.bytes, now);
+        let receiver = self.session.index;
         if arrived.has_newest && self.seen_from != Some(from) {
             self.seen_from = Some(from);
-            notices.push(Notice::Roamed { peer, from });
+            notices.push(Notice::Roamed {
+                peer,
+                receiver,
+                from,
+            });
         }
         if self.stage == Stage::Unconfirmed {
             self.stage = Stage::InUse;
-            let receiver = self.session.index;
             notices.push(Notice::Confirmed { peer, receiver });
         }
         if self.is_due(now, timing) {

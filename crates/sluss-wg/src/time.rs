@@ -67,6 +67,10 @@ pub struct Timing {
     pub reject_after_messages: u64,
     /// How long the holder of the static key may take for one Diffie-Hellman before the request is abandoned.
     pub dh_timeout: Duration,
+    /// While nobody answers an initiation, the next of a peer's endpoints are called after this, or sooner if there are many.
+    pub call_gap: Duration,
+    /// After this the best endpoints are tried again, with the next handshake.
+    pub hold_down: Duration,
 }
 
 impl Default for Timing {
@@ -81,6 +85,8 @@ impl Default for Timing {
             rekey_after_messages: 1 << 60,
             reject_after_messages: u64::MAX - (1 << 13),
             dh_timeout: Duration::from_secs(15),
+            call_gap: Duration::from_secs(1),
+            hold_down: Duration::from_secs(300),
         }
     }
 }

@@ -180,6 +180,12 @@ pub enum TunnelOrder {
     },
     /// Send something to the gateway now.
     Kick,
+    /// We are on another network: tell the gateway, and see where it answers.
+    NetworkChanged,
+    /// Where the gateway may be found from now on, the best group first.
+    SetEndpoints {
+        groups: Vec<Vec<std::net::SocketAddr>>,
+    },
     /// WireGuard's persistent keepalive from now on.
     SetKeepalive {
         every: Option<Duration>,

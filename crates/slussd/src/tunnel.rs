@@ -2,7 +2,9 @@
 
 mod path;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluss_ipc::Traffic;
 use sluss_platform::{MARK, TunConfig, TunDevice, UdpSocket, clock, files, tunnel_io};
@@ -10,7 +12,8 @@ use sluss_policy::{DeviceBinding, Policy};
 use sluss_supervisor::{self as sup, LossReason, Op};
 use sluss_tunnel::{Command, Key, Offload, Tunnel};
 use sluss_wg::{
-    Config, Device, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time, Timing,
+    Config, Device, Endpoints, PeerConfig, PeerId, PresharedKey, PublicKey, Respond, Tai64n, Time,
+    Timing,
 };
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
@@ -53,7 +56,7 @@ impl Running {
         let peer = PeerConfig {
             public_key: gateway,
             preshared_key: preshared_key.map(|key| PresharedKey::new(*key.as_bytes())),
-            endpoint: policy.endpoints.iter().find_map(|it| it.written().next()),
+            endpoints: path::written(policy),
             allowed_ips: policy.internal.clone(),
             persistent_keepalive: policy.tunnel.keepalive,
         };
@@ -118,12 +121,31 @@ impl Running {
         std::mem::replace(&mut self.mtu, mtu) != mtu
     }
 
+    /// Where the gateway may be found from now on, the best group first.
+    pub(crate) fn endpoints(&self, groups: Vec<Vec<SocketAddr>>) {
+        let (peer, endpoints) = (self.gateway, Endpoints::new(groups));
+        self.tunnel
+            .command(Command::SetEndpoints { peer, endpoints });
+        // there may have been nobody to call before
+        self.tunnel.command(Command::Kick(peer));
+    }
+
+    /// WireGuard's persistent keepalive from now on.
+    pub(crate) fn keepalive(&self, every: Option<Duration>) {
+        let peer = self.gateway;
+        self.tunnel.command(Command::SetKeepalive { peer, every });
+    }
+
     pub(crate) fn order(&self, order: TunnelOrder) {
         match order {
             TunnelOrder::Dh { id, result } => self.tunnel.command(Command::Dh { id, result }),
             TunnelOrder::Kick => self.tunnel.command(Command::Kick(self.gateway)),
+            TunnelOrder::NetworkChanged => {
+                self.tunnel.command(Command::NetworkChanged(self.gateway))
+            }
+            TunnelOrder::SetEndpoints { groups } => self.endpoints(groups),
             // What the tunnel cannot do yet.
-            TunnelOrder::SetKeepalive { .. } => {}
+            TunnelOrder::SetKeepalive { every } => self.keepalive(every),
             TunnelOrder::Resized => self.tunnel.command(Command::MtuChanged),
             TunnelOrder::ForgetKey => self.tunnel.command(Command::ForgetKey),
         }

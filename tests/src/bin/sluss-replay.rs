@@ -168,7 +168,7 @@ impl Sender {
         let peer = PeerConfig {
             public_key: public(PRIVATE[1]),
             preshared_key: None,
-            endpoint: Some(to),
+            endpoints: to.into(),
             allowed_ips: vec!["0.0.0.0/0".parse()?],
             persistent_keepalive: None,
         };

@@ -49,7 +49,7 @@ fn use_elsewhere(stage: &Stage, wall: Duration) -> Result<()> {
     let peer = PeerConfig {
         public_key: gateway,
         preshared_key: None,
-        endpoint: Some(GATEWAY),
+        endpoints: GATEWAY.into(),
         allowed_ips: Vec::new(),
         persistent_keepalive: None,
     };

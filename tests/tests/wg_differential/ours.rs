@@ -51,7 +51,7 @@ impl Ours {
         let peer = PeerConfig {
             public_key: them,
             preshared_key: Some(PresharedKey::new(PSK)),
-            endpoint: Some(THEIR_ADDRESS),
+            endpoints: THEIR_ADDRESS.into(),
             allowed_ips: vec!["10.0.0.2/32".parse().expect("a network")],
             persistent_keepalive: None,
         };

@@ -161,7 +161,7 @@ impl Peer {
                 .as_deref()
                 .copied()
                 .map(PresharedKey::new),
-            endpoint: self.endpoint.take(),
+            endpoints: self.endpoint.take().into(),
             allowed_ips: self.allowed_ips.clone(),
             persistent_keepalive: seconds.map(|seconds| Duration::from_secs(seconds.into())),
         }

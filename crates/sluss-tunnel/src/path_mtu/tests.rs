@@ -146,7 +146,7 @@ fn some_peer() -> PeerId {
     let peer = PeerConfig {
         public_key,
         preshared_key: None,
-        endpoint: None,
+        endpoints: None.into(),
         allowed_ips: Vec::new(),
         persistent_keepalive: None,
     };

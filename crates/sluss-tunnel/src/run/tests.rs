@@ -20,7 +20,7 @@ fn two_peers() -> [PeerId; 2] {
     let peers = keys.map(|public_key| PeerConfig {
         public_key,
         preshared_key: None,
-        endpoint: None,
+        endpoints: None.into(),
         allowed_ips: Vec::new(),
         persistent_keepalive: None,
     });

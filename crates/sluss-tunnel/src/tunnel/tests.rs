@@ -58,7 +58,7 @@ impl End {
         let peer = PeerConfig {
             public_key,
             preshared_key: None,
-            endpoint: Some(address(other)),
+            endpoints: address(other).into(),
             allowed_ips: vec!["0.0.0.0/0".parse().expect("a network")],
             persistent_keepalive: None,
         };

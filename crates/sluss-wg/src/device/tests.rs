@@ -31,7 +31,7 @@ impl Pair {
             let peer = PeerConfig {
                 public_key: key(them).public(),
                 preshared_key: None,
-                endpoint: Some(SocketAddr::from(([192, 0, 2, them], 1))),
+                endpoints: SocketAddr::from(([192, 0, 2, them], 1)).into(),
                 allowed_ips: Vec::new(),
                 persistent_keepalive: None,
             };

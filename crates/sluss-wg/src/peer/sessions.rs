@@ -27,7 +27,8 @@ impl Peer {
         keys: &Keys,
         turn: &mut Turn<'_, S>,
     ) {
-        let (sending, receiving) = session.halves(keys, self.id, self.endpoint, &self.activity);
+        let (sending, receiving) =
+            session.halves(keys, self.id, self.whereabouts.in_use(), &self.activity);
         let sending = Box::new(sending);
         turn.inbound(inbound::Letter::Session(Box::new(receiving)));
         self.zero_at = Some(turn.now() + turn.timing().reject_after * 3);
@@ -82,6 +83,13 @@ impl Peer {
             confirm: role == Role::Initiator,
         });
         turn.event(Event::SessionEstablished { peer, role });
+    }
+
+    /// Whether the session with our index `index` is another than those in use and to be confirmed.
+    pub(super) fn is_past(&self, index: u32) -> bool {
+        let next = self.slots.next.as_ref().map(|next| &next.session);
+        let mut present = self.slots.current.iter().chain(next);
+        present.all(|session| session.index != index)
     }
 
     pub(super) fn current(&self) -> Option<&Session> {

@@ -33,7 +33,7 @@ impl Gateway {
         let peers = users.map(|user| PeerConfig {
             public_key: key(user).public(),
             preshared_key: Some(sluss_wg::PresharedKey::new([42; 32])),
-            endpoint: None,
+            endpoints: None.into(),
             allowed_ips: vec![ipnet::IpNet::new(tunnel_ip(user).into(), 32).unwrap()],
             persistent_keepalive: None,
         });

@@ -107,7 +107,7 @@ impl Node {
         let peer = PeerConfig {
             public_key: self::key(other).public(),
             preshared_key: Some(sluss_wg::PresharedKey::new([42; 32])),
-            endpoint: setup.knows_endpoint.then(|| address(other)),
+            endpoints: setup.knows_endpoint.then(|| address(other)).into(),
             allowed_ips: vec![ipnet::IpNet::new(tunnel_ip(other).into(), 32).unwrap()],
             persistent_keepalive: setup.persistent_keepalive,
         };

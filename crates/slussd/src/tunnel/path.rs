@@ -1,12 +1,13 @@
 //! What the tunnel is told to find out about its path, and what it has found, in the words of the IPC contract.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sluss_ipc::{PacketReport, PathMtu, PathVerdict, Segmentation, TunOffload};
 use sluss_policy::{DeviceBinding, Policy};
 use sluss_tunnel::{Conditions, Discovery, Offload, Segmenting, Verdict};
-use sluss_wg::{PeerId, Time};
+use sluss_wg::{Endpoints, PeerId, Time};
 
 /// What every IPv6 link must take (RFC 8200, 5); on one with a smaller MTU Linux takes IPv6 off.
 const IPV6_LEAST: u16 = 1280;
@@ -33,6 +34,16 @@ pub(super) fn discovery(
         ceiling,
         seed,
     })
+}
+
+/// The addresses that the policy itself has for the gateway, until its names are looked up.
+pub(super) fn written(policy: &Policy) -> Endpoints {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for endpoint in &policy.endpoints {
+        let group = groups.entry(endpoint.priority).or_default();
+        group.extend(endpoint.written());
+    }
+    Endpoints::new(groups.into_values())
 }
 
 /// Who asks whom: our own address, and an internal one of its family.

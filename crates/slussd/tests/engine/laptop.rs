@@ -297,7 +297,7 @@ pub(crate) fn device() -> (sluss_wg::Device, sluss_wg::PeerId) {
     let peer = sluss_wg::PeerConfig {
         public_key: gateway,
         preshared_key: None,
-        endpoint: Some("198.51.100.2:51820".parse().expect("an endpoint")),
+        endpoints: std::net::SocketAddr::from(([198, 51, 100, 2], 51820)).into(),
         allowed_ips: Vec::new(),
         persistent_keepalive: None,
     };

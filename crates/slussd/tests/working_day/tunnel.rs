@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use sluss_wg::{
-    Config, Device, HEADER, Inbound, Input, Notice, Now, Outbound, Output, PeerConfig, PublicKey,
-    Respond, SoftwareKey, TAIL, Tai64n, Time, Timing, is_transport,
+    Config, Device, Endpoints, HEADER, Inbound, Input, Notice, Now, Outbound, Output, PeerConfig,
+    PublicKey, Respond, SoftwareKey, TAIL, Tai64n, Time, Timing, is_transport,
 };
 use slussd::engine::TunnelOrder;
 
@@ -69,7 +69,7 @@ impl End {
         let peer = PeerConfig {
             public_key: other,
             preshared_key: None,
-            endpoint,
+            endpoints: endpoint.into(),
             allowed_ips: vec![ipnet::IpNet::from(std::net::IpAddr::from(inner))],
             persistent_keepalive: None,
         };
@@ -101,7 +101,13 @@ impl End {
         let input = match order {
             TunnelOrder::Dh { id, result } => Input::Dh { id, result },
             TunnelOrder::Kick => Input::Kick(peer),
-            TunnelOrder::Resized | TunnelOrder::SetKeepalive { .. } => return,
+            TunnelOrder::NetworkChanged => Input::NetworkChanged(peer),
+            TunnelOrder::SetEndpoints { groups } => Input::SetEndpoints {
+                peer,
+                endpoints: Endpoints::new(groups),
+            },
+            TunnelOrder::SetKeepalive { every } => Input::SetKeepalive { peer, every },
+            TunnelOrder::Resized => return,
             TunnelOrder::ForgetKey => Input::ForgetKey,
         };
         self.handle(input, now);
