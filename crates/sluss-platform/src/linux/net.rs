@@ -1,10 +1,10 @@
 //! Sockets that no route can capture.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use socket2::SockRef;
-use tokio::net::TcpSocket;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpSocket, UdpSocket};
 
 use crate::MARK;
 
@@ -21,4 +21,18 @@ pub fn probe_socket(link: &str, remote: IpAddr) -> io::Result<TcpSocket> {
     SockRef::from(&socket).set_mark(MARK)?;
     socket.set_nodelay(true)?;
     Ok(socket)
+}
+
+/// A UDP socket that hears `remote` alone, by the interface `link` alone, in the same manner.
+pub fn query_socket(link: &str, remote: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(
+        Domain::for_address(remote),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.bind_device(Some(link.as_bytes()))?;
+    socket.set_mark(MARK)?;
+    socket.connect(&remote.into())?;
+    UdpSocket::from_std(socket.into())
 }
