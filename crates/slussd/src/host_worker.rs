@@ -1,7 +1,10 @@
 //! Sets routes, firewall and the tunnel's MTU, one order after the other; a newer one overtakes those of its kind that wait.
 
-use sluss_platform::{Host, HostConfig, TunConfig};
-use sluss_supervisor::Op;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use sluss_platform::{Host, HostConfig, TunConfig, resolvers};
+use sluss_supervisor::{HostRules, Op, Router};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -34,7 +37,8 @@ pub(crate) fn start(
                     Order::Resize(mtu) => resize = Some(mtu),
                 }
             }
-            if let Some((op, config)) = apply {
+            if let Some((op, mut config)) = apply {
+                config.resolvers = handed_out(&config.rules).await;
                 let outcome = match host.apply(&config).await {
                     Ok(()) => Input::HostApplied { op },
                     Err(error) => {
@@ -56,6 +60,23 @@ pub(crate) fn start(
         }
     });
     (orders, worker)
+}
+
+/// The resolvers of the networks on which names may be asked for in spite of an internal address. Nearly always there are none.
+async fn handed_out(rules: &HostRules) -> Vec<Router> {
+    let routers = rules.routers.iter().map(|it| &it.link);
+    let links: BTreeSet<_> = routers
+        .chain(rules.opening.as_ref().map(|it| &it.link))
+        .collect();
+    let mut all = Vec::new();
+    for link in links {
+        let found = resolvers::of(link, Path::new(resolvers::RESOLV_CONF)).await;
+        all.extend(found.into_iter().map(|resolver| Router {
+            link: link.clone(),
+            address: resolver.ip(),
+        }));
+    }
+    all
 }
 
 fn waiting(received: &mut UnboundedReceiver<Order>) -> impl Iterator<Item = Order> {

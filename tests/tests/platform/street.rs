@@ -185,6 +185,7 @@ pub(crate) fn config(mode: HostMode) -> HostConfig {
             routers: Vec::new(),
             opening: None,
         },
+        resolvers: Vec::new(),
         internal: nets(&INTERNAL),
         tun: TunConfig {
             name: TunConfig::NAME.to_owned(),

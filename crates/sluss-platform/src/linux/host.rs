@@ -4,20 +4,20 @@
 //! everybody who asks the routing tables, at once and with an error that programs understand; but a socket that is bound
 //! to a physical interface, which any user may do, never meets them. The fence drops it on the interface itself.
 //!
-//! Nothing is remembered between two calls but the last ruleset: the kernel's own state is read by tag and only the
+//! Nothing is remembered between two calls but the fence that was put up last: the kernel's own state is read by tag and only the
 //! difference is written. So recovery after a crash is the same call as any other, and there is no state file to lose.
 
 use sluss_supervisor::HostMode;
 
+use super::fence::Fence;
 use super::netlink::Netlink;
-use super::{fence, routes, tun_link};
+use super::{routes, rules, tun_link};
 use crate::{HostConfig, Result};
 
 /// The host's rules, routes, tunnel addresses and fence.
 pub struct Host {
     netlink: Netlink,
-    /// The ruleset that this process loaded last, since what nftables holds cannot be compared cheaply.
-    fence: Option<String>,
+    fence: Fence,
 }
 
 impl Host {
@@ -26,7 +26,7 @@ impl Host {
         routes::heed_marks_of_arrivals();
         Ok(Host {
             netlink: Netlink::open()?,
-            fence: None,
+            fence: Fence::default(),
         })
     }
 
@@ -37,13 +37,13 @@ impl Host {
     pub async fn apply(&mut self, config: &HostConfig) -> Result<()> {
         match config.rules.mode {
             HostMode::Closed | HostMode::Tunnelled => {
-                self.fence(config).await?;
+                self.fence.apply(config).await?;
                 self.route(config).await
             }
             // The fence is what opens the link, so it comes last.
             HostMode::Inside { .. } => {
                 self.route(config).await?;
-                self.fence(config).await
+                self.fence.apply(config).await
             }
         }
     }
@@ -55,9 +55,10 @@ impl Host {
 
     /// Takes away everything that carries our tag: for a clean end where the policy leaves the host open, and for removal.
     pub async fn remove(&mut self) -> Result<()> {
+        // The rules first, so that nobody is led to half a table.
+        rules::remove(&self.netlink).await?;
         routes::remove(&self.netlink).await?;
-        self.fence = None;
-        fence::remove().await
+        self.fence.remove().await
     }
 
     async fn route(&self, config: &HostConfig) -> Result<()> {
@@ -65,17 +66,7 @@ impl Host {
             HostMode::Tunnelled => Some(tun_link::configure(&self.netlink, &config.tun).await?),
             HostMode::Closed | HostMode::Inside { .. } => None,
         };
-        routes::apply(&self.netlink, config, tun).await
-    }
-
-    async fn fence(&mut self, config: &HostConfig) -> Result<()> {
-        let ruleset = fence::ruleset(config);
-        if self.fence.as_ref() != Some(&ruleset) {
-            // Forgotten first: after an error nobody knows which ruleset is in force.
-            self.fence = None;
-            fence::load(&ruleset).await?;
-            self.fence = Some(ruleset);
-        }
-        Ok(())
+        routes::apply(&self.netlink, config, tun).await?;
+        rules::apply(&self.netlink, config).await
     }
 }

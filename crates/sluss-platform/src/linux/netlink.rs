@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use futures_util::{Stream, TryStreamExt};
@@ -48,6 +49,10 @@ impl Family {
         [Some(Family::V4), v6.then_some(Family::V6)]
             .into_iter()
             .flatten()
+    }
+
+    pub(super) fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Family::V4)
     }
 
     pub(super) fn address_family(self) -> AddressFamily {

@@ -1,12 +1,6 @@
-//! Our own routing table, looked up before the main one, and the rules that lead to it.
+//! Our own routing table T, which [`rules`](super::rules) have looked up before the main one.
 //!
-//! ```text
-//! 5010  fwmark M  lookup main      the daemon's own sockets go the ordinary way,
-//! 5011  fwmark M  unreachable      or nowhere; never into the tunnel that they carry
-//! 5020  lookup T                   everybody else meets T before any route that a network has pushed
-//! ```
-//!
-//! T holds each internal prefix twice: the way that the mode gives it, and `unreachable` with a metric that loses to every
+//! It holds each internal prefix twice: the way that the mode gives it, and `unreachable` with a metric that loses to every
 //! way. So whatever takes the way off, be it the end of the daemon and its TUN device, leaves the prefix closed.
 //! All of it carries routing protocol 83, which is how it is found again.
 
@@ -20,52 +14,19 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use sluss_supervisor::{HostMode, Link};
 
 use super::netlink::{Family, Netlink, collect, errno, refused, unless};
-use crate::{HostConfig, MARK, Result};
+use crate::{HostConfig, Result};
 
 /// T.
 pub(super) const TABLE: u32 = 5340;
 /// The tag of everything that is ours.
 pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(83);
-const MAIN: u32 = 254;
 /// The metric of a way. IPv6 would choose it by itself for zero; saying it makes what is read equal what was written.
 const WAY: u32 = 1024;
 /// The metric of `unreachable`, as high as WireGuard clients put it by custom.
 const LAST_RESORT: u32 = 4_278_198_272;
-
-const RULES: [Rule; 3] = [
-    Rule {
-        priority: 5010,
-        mark: Some(MARK),
-        then: Then::Lookup(MAIN),
-    },
-    Rule {
-        priority: 5011,
-        mark: Some(MARK),
-        then: Then::Unreachable,
-    },
-    Rule {
-        priority: 5020,
-        mark: None,
-        then: Then::Lookup(TABLE),
-    },
-];
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rule {
-    priority: u32,
-    mark: Option<u32>,
-    then: Then,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Then {
-    Lookup(u32),
-    Unreachable,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Route {
@@ -80,7 +41,7 @@ enum To {
     Unreachable,
 }
 
-/// Makes rules and table what `config` wants; `tun` is the index of the tunnel's interface where the mode uses it.
+/// Makes the table what `config` wants; `tun` is the index of the tunnel's interface where the mode uses it.
 ///
 /// Each route is replaced in one step, and under it lies `unreachable`: no order of steps opens a prefix.
 pub(super) async fn apply(netlink: &Netlink, config: &HostConfig, tun: Option<u32>) -> Result<()> {
@@ -102,28 +63,13 @@ pub(super) async fn apply(netlink: &Netlink, config: &HostConfig, tun: Option<u3
                 delete_route(netlink, message).await?;
             }
         }
-
-        let found = rules(netlink, family).await?;
-        for rule in &RULES {
-            if !found.iter().any(|(it, _)| it.as_ref() == Some(rule)) {
-                add_rule(netlink, family, rule).await?;
-            }
-        }
-        for (rule, message) in found {
-            if !rule.is_some_and(|rule| RULES.contains(&rule)) {
-                delete_rule(netlink, message).await?;
-            }
-        }
     }
     Ok(())
 }
 
-/// Takes away every rule and every route with our tag, rules first, so that nobody is led to half a table.
+/// Takes away every route with our tag.
 pub(super) async fn remove(netlink: &Netlink) -> Result<()> {
     for family in Family::present() {
-        for (_, message) in rules(netlink, family).await? {
-            delete_rule(netlink, message).await?;
-        }
         for (_, message) in routes(netlink, family).await? {
             delete_route(netlink, message).await?;
         }
@@ -238,77 +184,6 @@ async fn add_route(netlink: &Netlink, route: &Route) -> Result<()> {
 async fn delete_route(netlink: &Netlink, message: RouteMessage) -> Result<()> {
     let request = netlink.handle.route().del(message);
     unless(Errno::ESRCH, request.execute().await).map_err(refused("take a route off"))
-}
-
-/// Our rules; `None` for one that carries our tag and yet says what none of ours says.
-async fn rules(netlink: &Netlink, family: Family) -> Result<Vec<(Option<Rule>, RuleMessage)>> {
-    let dump = netlink.handle.rule().get(family.version()).execute();
-    let ours = |rule: &RuleMessage| rule.attributes.contains(&RuleAttribute::Protocol(PROTOCOL));
-    let found = collect("read our rules", dump).await?;
-    Ok(found
-        .into_iter()
-        .filter(ours)
-        .map(|it| (Rule::parse(&it), it))
-        .collect())
-}
-
-async fn add_rule(netlink: &Netlink, family: Family, rule: &Rule) -> Result<()> {
-    let mut request = netlink.handle.rule().add();
-    *request.message_mut() = rule.message(family);
-    // The same rule without our tag, made by hand or by a test, does the same service.
-    unless(Errno::EEXIST, request.execute().await)
-        .map_err(refused(format!("add rule {}", rule.priority)))
-}
-
-async fn delete_rule(netlink: &Netlink, message: RuleMessage) -> Result<()> {
-    let request = netlink.handle.rule().del(message);
-    unless(Errno::ENOENT, request.execute().await).map_err(refused("take a rule off"))
-}
-
-impl Rule {
-    fn message(&self, family: Family) -> RuleMessage {
-        let mut message = RuleMessage::default();
-        message.header.family = family.address_family();
-        message.attributes = vec![
-            RuleAttribute::Priority(self.priority),
-            RuleAttribute::Protocol(PROTOCOL),
-        ];
-        message
-            .attributes
-            .extend(self.mark.map(RuleAttribute::FwMark));
-        match self.then {
-            Then::Lookup(table) => {
-                message.header.action = RuleAction::ToTable;
-                message.attributes.push(RuleAttribute::Table(table));
-            }
-            Then::Unreachable => message.header.action = RuleAction::Unreachable,
-        }
-        message
-    }
-
-    fn parse(message: &RuleMessage) -> Option<Rule> {
-        let mut priority = None;
-        let mut mark = None;
-        let mut table = None;
-        for attribute in &message.attributes {
-            match attribute {
-                RuleAttribute::Priority(value) => priority = Some(*value),
-                RuleAttribute::FwMark(value) => mark = Some(*value),
-                RuleAttribute::Table(value) => table = Some(*value),
-                _ => {}
-            }
-        }
-        let then = match message.header.action {
-            RuleAction::ToTable => Then::Lookup(table?),
-            RuleAction::Unreachable => Then::Unreachable,
-            _ => return None,
-        };
-        Some(Rule {
-            priority: priority?,
-            mark,
-            then,
-        })
-    }
 }
 
 impl Route {
