@@ -340,17 +340,12 @@ impl Daemon {
     }
 
     fn probe(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
-        let beacons = self.settings.policy.beacons.clone();
+        let policy = self.settings.policy.clone();
         // The deadline is when the supervisor gives up on us; the policy says how long beacons may take.
-        let patience = self
-            .settings
-            .policy
-            .timing
-            .probe_timeout
-            .min(deadline.since(now()));
+        let patience = policy.timing.probe_timeout.min(deadline.since(now()));
         let inputs = self.inputs.clone();
         let task = tokio::spawn(async move {
-            let evidence = probe::evidence(beacons, links, patience).await;
+            let evidence = probe::evidence(&policy, &links, patience).await;
             drop(inputs.send(Input::ProbeFinished { op, evidence }));
         });
         self.probe = Some((op, task.abort_handle()));

@@ -1,33 +1,20 @@
-//! The evidence of being inside: TLS 1.3 servers that only the internal network can reach, known by their key.
-//!
-//! A beacon proves itself by the handshake alone: it shows a key that the policy pins and signs this very handshake
-//! with it, which a recording cannot do. Names, chains and dates prove nothing and are not looked at: a certificate
-//! that has expired over night must not lock an office out, and a key that is no longer trusted is taken out of the policy.
+//! The evidence of being inside: asks every beacon, on every link, at every address that it has.
 //!
 //! Each connection is bound to one link and goes round our own tunnel. It tells a stranger that somebody asked for an
-//! address, and no more: no name, no resumption, no early data, and nothing is sent after the handshake.
+//! address, and no more. What is said on it, and what it proves, is `sluss-beacon`'s matter.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ::aws_lc_rs::digest::{SHA256, digest};
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use sluss_beacon::{NoProof, Probe, Proof};
 use sluss_platform::{clock, net};
-use sluss_policy::{Beacon, Pin};
+use sluss_policy::{Beacon, Policy};
 use sluss_supervisor::{Evidence, Link, LinkId, Outcome, Time};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_rustls::TlsConnector;
+use tracing::debug;
 
 /// When a second connection is tried. TCP itself repeats a lost packet after a second (RFC 6298): too late for us.
 const SECOND_ATTEMPT: Duration = Duration::from_millis(250);
@@ -35,68 +22,68 @@ const SECOND_ATTEMPT: Duration = Duration::from_millis(250);
 /// What the other links get once one link has its proof: room for their second attempt, not for a timeout.
 const AFTER_PROOF: Duration = Duration::from_millis(350);
 
-/// Asks every beacon on every link, all at once, and tells what each said.
+/// Asks everybody at once, and tells what each beacon said on each link: at its best address, if it has several.
 ///
-/// A link is done with its first proof. The answer comes when every link is done, or every beacon has spoken, and after
-/// `patience` at the latest; who has not spoken until then gave no answer. Stops when it is dropped.
-pub async fn evidence(beacons: Vec<Beacon>, links: Vec<Link>, patience: Duration) -> Vec<Evidence> {
+/// A link is done with as many proofs as the policy wants. The answer comes when every link is done, or every beacon has
+/// spoken, and after `patience` at the latest; who has not spoken until then gave no answer. Stops when it is dropped.
+pub async fn evidence(policy: &Policy, links: &[Link], patience: Duration) -> Vec<Evidence> {
+    gather(policy, links, patience, attempt).await
+}
+
+async fn gather<Attempt>(
+    policy: &Policy,
+    links: &[Link],
+    patience: Duration,
+    attempt: impl Fn(Beacon, SocketAddr, LinkId) -> Attempt + Copy + Send + Sync + 'static,
+) -> Vec<Evidence>
+where
+    Attempt: Future<Output = Outcome> + Send + 'static,
+{
     let began = Instant::now();
     let mut until = began + patience;
     let mut asking = JoinSet::new();
-    let mut silent = Vec::new();
-    for link in &links {
-        for beacon in &beacons {
-            silent.push((link.id.clone(), beacon.name.clone(), beacon.addresses[0]));
-            let (beacon, link) = (beacon.clone(), link.id.clone());
-            asking.spawn(async move {
-                let outcome = ask(&beacon, &link).await;
-                (link, beacon.name, beacon.addresses[0], outcome)
-            });
+    let mut places: Vec<_> = links
+        .iter()
+        .map(|link| Place::new(policy, link.id.clone()))
+        .collect();
+    for (place, link) in links.iter().enumerate() {
+        for (witness, beacon) in policy.beacons.iter().enumerate() {
+            for &address in &beacon.addresses {
+                let (beacon, link) = (beacon.clone(), link.id.clone());
+                asking.spawn(async move {
+                    let once = || attempt(beacon.clone(), address, link.clone());
+                    (place, witness, address, ask(once).await)
+                });
+            }
         }
     }
 
-    let mut told = Vec::new();
-    let mut proved = HashSet::new();
-    while silent.iter().any(|(link, ..)| !proved.contains(link)) {
-        let (link, beacon, address, outcome) = match timeout_at(until, asking.join_next()).await {
+    while places.iter().any(|place| !place.is_done(policy)) {
+        let (place, witness, address, outcome) = match timeout_at(until, asking.join_next()).await {
             Ok(Some(Ok(answer))) => answer,
             // Whoever panicked stays silent.
             Ok(Some(Err(_))) => continue,
             Ok(None) | Err(_) => break,
         };
-        silent.retain(|it| *it != (link.clone(), beacon.clone(), address));
-        if outcome == Outcome::Proved {
-            proved.insert(link.clone());
+        let place = &mut places[place];
+        place.witnesses[witness].hear(address, outcome);
+        if place.suffices(policy) {
             until = until.min(began + AFTER_PROOF.max(began.elapsed()));
         }
-        told.push(said(link, beacon, address, outcome));
     }
-    silent.retain(|(link, ..)| !proved.contains(link));
-    told.extend(
-        silent
-            .into_iter()
-            .map(|(link, beacon, address)| said(link, beacon, address, Outcome::NoAnswer)),
-    );
-    told
+    places
+        .into_iter()
+        .flat_map(|place| place.conclude(policy))
+        .collect()
 }
 
-fn said(link: LinkId, beacon: String, address: SocketAddr, outcome: Outcome) -> Evidence {
-    Evidence {
-        link,
-        beacon,
-        address,
-        outcome,
-        at: Time::since_boot(clock::boottime()),
-    }
-}
-
-/// Two attempts at one beacon, a quarter of a second apart; the first that settles the matter counts.
-async fn ask(beacon: &Beacon, link: &LinkId) -> Outcome {
+/// Two attempts at one address, a quarter of a second apart; the first that settles the matter counts.
+async fn ask<Attempt: Future<Output = Outcome>>(attempt: impl Fn() -> Attempt) -> Outcome {
     let second = async {
         sleep(SECOND_ATTEMPT).await;
-        attempt(beacon, link).await
+        attempt().await
     };
-    let first = attempt(beacon, link);
+    let first = attempt();
     tokio::pin!(first, second);
     tokio::select! {
         biased;
@@ -119,17 +106,128 @@ fn is_final(outcome: Outcome) -> bool {
     }
 }
 
-async fn attempt(beacon: &Beacon, link: &LinkId) -> Outcome {
-    match connect(beacon.addresses[0], link).await {
-        Ok(stream) => handshake(stream, beacon).await,
-        Err(error) => no_connection(&error),
+/// One link, and all that is said there.
+struct Place {
+    link: LinkId,
+    witnesses: Vec<Witness>,
+}
+
+/// One beacon on one link.
+struct Witness {
+    beacon: String,
+    /// The addresses that have not spoken.
+    silent: Vec<SocketAddr>,
+    best: Option<(SocketAddr, Outcome, Time)>,
+}
+
+impl Place {
+    fn new(policy: &Policy, link: LinkId) -> Self {
+        let witness = |beacon: &Beacon| Witness {
+            beacon: beacon.name.clone(),
+            silent: beacon.addresses.clone(),
+            best: None,
+        };
+        let witnesses = policy.beacons.iter().map(witness).collect();
+        Self { link, witnesses }
+    }
+
+    fn is_done(&self, policy: &Policy) -> bool {
+        self.witnesses.iter().all(Witness::has_spoken) || self.suffices(policy)
+    }
+
+    fn suffices(&self, policy: &Policy) -> bool {
+        let _ = policy;
+        self.evidence()
+            .iter()
+            .any(|it| it.outcome == Outcome::Proved)
+    }
+
+    fn evidence(&self) -> Vec<Evidence> {
+        let told = |witness: &Witness| {
+            witness.best.map(|(address, outcome, at)| Evidence {
+                link: self.link.clone(),
+                beacon: witness.beacon.clone(),
+                address,
+                outcome,
+                at,
+            })
+        };
+        self.witnesses.iter().filter_map(told).collect()
+    }
+
+    /// Silence is told, unless nobody waits for it any more.
+    fn conclude(mut self, policy: &Policy) -> Vec<Evidence> {
+        if !self.suffices(policy) {
+            for witness in &mut self.witnesses {
+                for address in std::mem::take(&mut witness.silent) {
+                    witness.hear(address, Outcome::NoAnswer);
+                }
+            }
+        }
+        self.evidence()
     }
 }
 
-async fn connect(address: SocketAddr, link: &LinkId) -> io::Result<tokio::net::TcpStream> {
-    net::probe_socket(&link.name, address.ip())?
-        .connect(address)
-        .await
+impl Witness {
+    fn hear(&mut self, address: SocketAddr, outcome: Outcome) {
+        self.silent.retain(|silent| *silent != address);
+        let better = |(_, best, _)| weight(outcome) > weight(best);
+        if self.best.is_none_or(better) {
+            self.best = Some((address, outcome, Time::since_boot(clock::boottime())));
+        }
+    }
+
+    fn has_spoken(&self) -> bool {
+        let proved = matches!(self.best, Some((_, Outcome::Proved, _)));
+        proved || self.silent.is_empty()
+    }
+}
+
+/// What says most about where the laptop is.
+fn weight(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Proved => 5,
+        Outcome::Relayed { .. } => 4,
+        Outcome::WrongKey
+        | Outcome::Expired { .. }
+        | Outcome::NotYetValid { .. }
+        | Outcome::NotTls
+        | Outcome::NotABeacon => 3,
+        Outcome::Refused => 2,
+        Outcome::NoAnswer => 1,
+        Outcome::Unreachable => 0,
+    }
+}
+
+async fn attempt(beacon: Beacon, address: SocketAddr, link: LinkId) -> Outcome {
+    let met = match connect(address, &link).await {
+        Ok((stream, own)) => converse(stream, &beacon, own).await,
+        Err(error) => Err(no_connection(&error)),
+    };
+    match met {
+        Ok(Ok(proof)) => {
+            if let Some(answer) = proof.answer {
+                debug!(%link, beacon = beacon.name, %address, seen = %answer.seen(), name = %answer.name(), "proof of being inside");
+            }
+            Outcome::Proved
+        }
+        Ok(Err(why)) => {
+            debug!(%link, beacon = beacon.name, %address, "no proof of being inside: {why}");
+            no_proof(&why)
+        }
+        Err(outcome) => outcome,
+    }
+}
+
+/// Also gives what the socket calls itself.
+async fn connect(
+    address: SocketAddr,
+    link: &LinkId,
+) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
+    let socket = net::probe_socket(&link.name, address.ip())?;
+    let stream = socket.connect(address).await?;
+    let own = stream.local_addr()?;
+    Ok((stream, own))
 }
 
 fn no_connection(error: &io::Error) -> Outcome {
@@ -141,99 +239,53 @@ fn no_connection(error: &io::Error) -> Outcome {
     }
 }
 
-async fn handshake(stream: impl AsyncRead + AsyncWrite + Unpin, beacon: &Beacon) -> Outcome {
-    let Ok(config) = client(&beacon.pins) else {
-        return Outcome::NotTls;
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    beacon: &Beacon,
+    own: SocketAddr,
+) -> Result<Result<Proof, NoProof>, Outcome> {
+    let mut probe = match Probe::new(beacon, own, clock::wall()) {
+        Ok(probe) => probe,
+        Err(why) => return Ok(Err(why)),
     };
-    // An address as the name of the server: it is not sent (RFC 6066, 3).
-    let server = ServerName::IpAddress(beacon.addresses[0].ip().into());
-    match TlsConnector::from(Arc::new(config))
-        .connect(server, stream)
-        .await
-    {
-        Ok(_) => Outcome::Proved,
-        Err(error) => no_handshake(&error),
-    }
-}
-
-fn no_handshake(error: &io::Error) -> Outcome {
-    let tls = error.get_ref().and_then(|it| it.downcast_ref());
-    match (tls, error.kind()) {
-        (Some(rustls::Error::InvalidCertificate(_)), _) => Outcome::WrongKey,
-        (Some(_), _) => Outcome::NotTls,
-        (None, io::ErrorKind::ConnectionReset) => Outcome::Refused,
-        // Among them a server that hangs up in the middle: it expected something else.
-        (None, _) => Outcome::NotTls,
-    }
-}
-
-fn client(pins: &[Pin]) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = PinnedKey {
-        pins: pins.to_vec(),
-        provider: provider.clone(),
-    };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.enable_sni = false;
-    config.resumption = Resumption::disabled();
-    Ok(config)
-}
-
-/// Accepts whoever holds one of the pinned keys.
-#[derive(Debug)]
-struct PinnedKey {
-    pins: Vec<Pin>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinnedKey {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        let shown = |pin: &Pin| match pin {
-            Pin::Key(hash) => digest(&SHA256, &key).as_ref() == hash,
-            Pin::Certificate(hash) => digest(&SHA256, end_entity).as_ref() == hash,
+    let mut piece = [0; 4096];
+    loop {
+        let said = stream.write_all(&probe.output()).await;
+        let heard = match said {
+            Ok(()) => stream.read(&mut piece).await,
+            Err(error) => Err(error),
         };
-        if self.pins.iter().any(shown) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+        let end = match heard {
+            Ok(0) => Some(Err(probe.hung_up())),
+            Ok(count) => probe.receive(&piece[..count]),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                return Err(Outcome::Refused);
+            }
+            Err(_) => Some(Err(probe.hung_up())),
+        };
+        if let Some(end) = end {
+            // The server may not wait for it.
+            let _ = stream.write_all(&probe.output()).await;
+            return Ok(end);
         }
     }
+}
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+fn no_proof(why: &NoProof) -> Outcome {
+    match why {
+        NoProof::Relayed { seen, own: _ } => Outcome::Relayed { seen: *seen },
+        // Whoever has no bare key to show is none of ours.
+        NoProof::WrongKey { .. } | NoProof::BadSignature | NoProof::NoRawKey => Outcome::WrongKey,
+        NoProof::Expired { not_after, clock } => Outcome::Expired {
+            not_after: not_after.as_secs(),
+            clock: clock.as_secs(),
+        },
+        NoProof::NotYetValid { not_before, clock } => Outcome::NotYetValid {
+            not_before: not_before.as_secs(),
+            clock: clock.as_secs(),
+        },
+        NoProof::NotTls(_) => Outcome::NotTls,
+        NoProof::BadAnswer(_) => Outcome::NotABeacon,
     }
 }
 

@@ -1,72 +1,37 @@
-//! What a beacon can show and what it proves; over pipes in memory. Real links are in `tests/tests/platform.rs`.
+//! Whom a probe asks, when it is content, and what it tells. What beacons say is tried out in `sluss-beacon`, and real
+//! links in `tests/tests/platform`. Time is the test's own.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use rcgen::{CertificateParams, KeyPair, PublicKeyData, date_time_ymd};
-use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::version::TLS12;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sluss_policy::BeaconKind;
+use sluss_beacon::{Identity, Visit};
+use sluss_policy::Source;
+use sluss_supervisor::Medium;
+use tokio::io::{DuplexStream, duplex};
 
 use super::*;
 
+const LAPTOP: &str = "10.20.3.7:51532";
+const PATIENCE: Duration = Duration::from_millis(800);
+
 #[tokio::test]
-async fn a_pinned_key_is_proof() {
-    let key = KeyPair::generate().unwrap();
-    let server = tls13(identity(certificate(&key), &key));
-    assert_eq!(met(server, &[&key]).await, Outcome::Proved);
+async fn a_beacon_that_sees_this_very_socket_is_proof() {
+    assert_eq!(met_by_one_who_sees(LAPTOP).await, Outcome::Proved);
 }
 
 #[tokio::test]
-async fn any_of_several_pins_is_proof_so_that_a_key_can_be_changed() {
-    let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let server = tls13(identity(certificate(&new), &new));
-    assert_eq!(met(server, &[&old, &new]).await, Outcome::Proved);
-}
-
-#[tokio::test]
-async fn an_expired_certificate_of_a_pinned_key_is_proof() {
-    let key = KeyPair::generate().unwrap();
-    let mut expired = CertificateParams::new(vec!["beacon".to_owned()]).unwrap();
-    expired.not_before = date_time_ymd(2001, 1, 1);
-    expired.not_after = date_time_ymd(2002, 1, 1);
-    let server = tls13(identity(
-        expired.self_signed(&key).unwrap().der().clone(),
-        &key,
-    ));
-    assert_eq!(met(server, &[&key]).await, Outcome::Proved);
-}
-
-#[tokio::test]
-async fn another_key_is_no_proof() {
-    let (pinned, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let server = tls13(identity(certificate(&other), &other));
-    assert_eq!(met(server, &[&pinned]).await, Outcome::WrongKey);
-}
-
-#[tokio::test]
-async fn the_certificate_without_its_key_is_no_proof() {
-    let (pinned, thief) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
-    let server = tls13(identity(certificate(&pinned), &thief));
-    assert_eq!(met(server, &[&pinned]).await, Outcome::WrongKey);
-}
-
-#[tokio::test]
-async fn tls_1_2_is_no_proof_even_with_the_pinned_key() {
-    let key = KeyPair::generate().unwrap();
-    let server = server(&[&TLS12], identity(certificate(&key), &key));
-    assert_eq!(met(server, &[&key]).await, Outcome::NotTls);
+async fn a_beacon_that_sees_another_source_is_none() {
+    let elsewhere = "10.20.255.9:4711";
+    let outcome = met_by_one_who_sees(elsewhere).await;
+    assert!(
+        matches!(outcome, Outcome::Relayed { seen, .. } if seen.to_string() == elsewhere),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_does_not_speak_tls_is_named_so() {
-    let key = KeyPair::generate().unwrap();
+    let (_, beacon) = beacon();
     let (ours, mut theirs) = duplex(4096);
     let portal = async move {
         theirs.read_u8().await.unwrap();
@@ -77,49 +42,24 @@ async fn what_does_not_speak_tls_is_named_so() {
         // Held open, as portals do.
         theirs
     };
-    let beacon = beacon(&[&key]);
-    let (outcome, _open) = tokio::join!(handshake(ours, &beacon), portal);
+    let (outcome, _open) = tokio::join!(heard(ours, &beacon), portal);
     assert_eq!(outcome, Outcome::NotTls);
 
     let (ours, theirs) = duplex(4096);
     drop(theirs);
-    assert_eq!(handshake(ours, &beacon).await, Outcome::NotTls);
+    assert_eq!(heard(ours, &beacon).await, Outcome::NotTls);
 }
 
-#[tokio::test]
-async fn a_stranger_learns_no_name_and_can_resume_nothing() {
-    let key = KeyPair::generate().unwrap();
-    let (ours, theirs) = duplex(4096);
-    let beacon = beacon(&[&key]);
-    let stranger = async {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), theirs)
-            .await
-            .unwrap();
-        let hello = start.client_hello();
-        assert_eq!(hello.server_name(), None);
-        assert!(hello.alpn().is_none());
-    };
-    tokio::join!(
-        async {
-            handshake(ours, &beacon).await;
-        },
-        stranger
+#[test]
+fn dates_are_told_in_unix_seconds() {
+    let (not_after, clock) = (Duration::from_secs(1), Duration::from_millis(2_900));
+    assert_eq!(
+        no_proof(&NoProof::Expired { not_after, clock }),
+        Outcome::Expired {
+            not_after: 1,
+            clock: 2
+        }
     );
-
-    // A server that hands out tickets, and a client that had the time to take them.
-    let acceptor = TlsAcceptor::from(Arc::new(tls13(identity(certificate(&key), &key))));
-    let connector = TlsConnector::from(Arc::new(client(&beacon.pins).unwrap()));
-    for _ in 0..2 {
-        let (ours, theirs) = duplex(1 << 16);
-        let name = ServerName::IpAddress(beacon.addresses[0].ip().into());
-        let (connected, accepted) =
-            tokio::join!(connector.connect(name, ours), acceptor.accept(theirs));
-        let (mut connected, mut accepted) = (connected.unwrap(), accepted.unwrap());
-        accepted.write_u8(1).await.unwrap();
-        assert_eq!(connected.read_u8().await.unwrap(), 1);
-        let kind = accepted.get_ref().1.handshake_kind();
-        assert_eq!(kind, Some(rustls::HandshakeKind::Full));
-    }
 }
 
 #[test]
@@ -133,63 +73,192 @@ fn failures_to_connect_say_who_refuses_and_who_is_silent() {
     }
 }
 
-/// What a probe with these keys pinned makes of this server.
-async fn met(server: ServerConfig, pinned: &[&KeyPair]) -> Outcome {
-    let (ours, theirs): (DuplexStream, DuplexStream) = duplex(1 << 16);
-    let acceptor = TlsAcceptor::from(Arc::new(server));
-    let beacon = beacon(pinned);
-    let (outcome, _) = tokio::join!(handshake(ours, &beacon), acceptor.accept(theirs));
-    outcome
+#[tokio::test(start_paused = true)]
+async fn a_beacon_is_judged_by_its_best_address() {
+    // IPv4 is silent, IPv6 proves itself.
+    let told = asked("", |_, address, _| async move {
+        match address.is_ipv6() {
+            true => Outcome::Proved,
+            false => silence().await,
+        }
+    })
+    .await;
+    assert_eq!(told, ["a at [fd20::53]:8443: Proved"]);
 }
 
-fn beacon(pinned: &[&KeyPair]) -> Beacon {
-    let pin = |key: &&KeyPair| {
-        let hash = digest(&SHA256, &key.subject_public_key_info());
-        format!("sha256:{}", BASE64.encode(hash)).parse().unwrap()
-    };
-    Beacon {
-        name: "stadshuset".to_owned(),
-        kind: BeaconKind::Tls,
-        addresses: vec!["10.20.0.53:8443".parse().unwrap()],
-        pins: pinned.iter().map(pin).collect(),
-        site: None,
-        nat: Vec::new(),
+#[tokio::test(start_paused = true)]
+async fn silence_is_told_after_the_patience_and_not_before() {
+    let begin = Instant::now();
+    let told = asked("", |_, _, _| silence()).await;
+    assert_eq!(begin.elapsed(), PATIENCE);
+    assert_eq!(told, ["a at 10.20.0.53:8443: NoAnswer"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_after_a_quarter_of_a_second_saves_a_lost_packet() {
+    static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+    let begin = Instant::now();
+    let told = asked("", |_, _, _| async {
+        match ATTEMPTS.fetch_add(1, Ordering::Relaxed) {
+            // The first one at each of the two addresses is lost.
+            0 | 1 => silence().await,
+            _ => Outcome::Proved,
+        }
+    })
+    .await;
+    assert_eq!(begin.elapsed(), SECOND_ATTEMPT);
+    assert!(told.iter().all(|it| it.ends_with("Proved")), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_shows_is_not_asked_for_twice_and_a_refusal_is() {
+    static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+    let begin = Instant::now();
+    asked("", |_, _, _| async { Outcome::WrongKey }).await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    let told = asked("", |_, _, _| async {
+        ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        Outcome::Refused
+    })
+    .await;
+    assert_eq!(ATTEMPTS.load(Ordering::Relaxed), 4, "two at each address");
+    assert_eq!(begin.elapsed(), SECOND_ATTEMPT);
+    assert_eq!(told, ["a at 10.20.0.53:8443: Refused"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_rest_when_the_policy_has_what_it_wants() {
+    let begin = Instant::now();
+    let told = asked(SECOND, |beacon, _, _| async move {
+        match beacon.name.as_str() {
+            "a" => Outcome::Proved,
+            _ => silence().await,
+        }
+    })
+    .await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_has_its_proof_gives_the_others_a_second_attempt_and_no_more() {
+    let begin = Instant::now();
+    let policy = policy("");
+    let links = [link(2, "eth0"), link(3, "wlan0")];
+    let told = gather(&policy, &links, PATIENCE, |_, _, link| async move {
+        match link.name.as_str() {
+            "eth0" => Outcome::Proved,
+            _ => silence().await,
+        }
+    })
+    .await;
+    assert_eq!(begin.elapsed(), AFTER_PROOF);
+    let told: Vec<_> = told
+        .iter()
+        .map(|it| (it.link.name.as_str(), it.outcome))
+        .collect();
+    assert_eq!(
+        told,
+        [("eth0", Outcome::Proved), ("wlan0", Outcome::NoAnswer)]
+    );
+}
+
+/// Another beacon of the same site.
+const SECOND: &str = "[[beacon]]\nname = \"b\"\naddresses = [\"10.20.0.54:8443\"]\npins = [\"sha256:R0nB0Ta24IaDcSsVMn0d6rbS4iH2LyktrQoZBO8VZmI=\"]\n";
+
+/// What is told of one link, where all attempts go as `attempt` says.
+async fn asked<Attempt>(
+    more: &str,
+    attempt: impl Fn(Beacon, SocketAddr, LinkId) -> Attempt + Copy + Send + Sync + 'static,
+) -> Vec<String>
+where
+    Attempt: Future<Output = Outcome> + Send + 'static,
+{
+    let told = gather(&policy(more), &[link(2, "eth0")], PATIENCE, attempt).await;
+    told.into_iter()
+        .map(|it| format!("{} at {}: {:?}", it.beacon, it.address, it.outcome))
+        .collect()
+}
+
+async fn silence() -> Outcome {
+    std::future::pending().await
+}
+
+fn link(index: u32, name: &str) -> Link {
+    Link {
+        id: LinkId {
+            index,
+            name: name.to_owned(),
+        },
+        carrier: true,
+        addresses: Vec::new(),
+        gateways: Vec::new(),
+        medium: Medium::Wired,
+        metered: false,
+        neighbours: Vec::new(),
     }
 }
 
-fn certificate(key: &KeyPair) -> CertificateDer<'static> {
-    let params = CertificateParams::new(vec!["beacon".to_owned()]).unwrap();
-    params.self_signed(key).unwrap().der().clone()
+/// One whose beacon `a` has an address of each family.
+fn policy(more: &str) -> Policy {
+    let text = format!(
+        r#"
+schema = 1
+[gateway]
+name = "vpn.example.se"
+public_key = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+[[endpoint]]
+address = "198.51.100.2:51820"
+[internal]
+prefixes = ["10.20.0.0/16"]
+[[beacon]]
+name = "a"
+addresses = ["10.20.0.53:8443", "[fd20::53]:8443"]
+pins = ["sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+{more}"#
+    );
+    let (file, text) = ("policy.toml", text.as_str());
+    Policy::parse(&[Source { file, text }]).expect("it is a policy")
 }
 
-fn identity(certificate: CertificateDer<'static>, key: &KeyPair) -> CertifiedKey {
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let key = aws_lc_rs::sign::any_supported_type(&key).unwrap();
-    CertifiedKey::new(vec![certificate], key)
+/// The policy's beacon with the key of a real one.
+fn beacon() -> (Arc<Identity>, Beacon) {
+    let key = Identity::generate().unwrap();
+    let identity = Identity::from_pem(key.as_bytes(), None).unwrap();
+    let mut beacon = policy("").beacons.remove(0);
+    beacon.pins = vec![identity.pin()];
+    (Arc::new(identity), beacon)
 }
 
-fn tls13(identity: CertifiedKey) -> ServerConfig {
-    server(&[&TLS13], identity)
+/// What a probe from [`LAPTOP`] makes of a beacon that is called from `seen`.
+async fn met_by_one_who_sees(seen: &str) -> Outcome {
+    let (identity, beacon) = beacon();
+    let visit = Visit::new(
+        identity,
+        "stadshuset".parse().unwrap(),
+        seen.parse().unwrap(),
+    );
+    let (ours, theirs) = duplex(1 << 16);
+    let (outcome, ()) = tokio::join!(heard(ours, &beacon), receive(theirs, visit));
+    outcome
 }
 
-fn server(
-    versions: &[&'static rustls::SupportedProtocolVersion],
-    identity: CertifiedKey,
-) -> ServerConfig {
-    let provider: CryptoProvider = aws_lc_rs::default_provider();
-    ServerConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(versions)
-        .unwrap()
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Always(Arc::new(identity))))
+async fn heard(stream: DuplexStream, beacon: &Beacon) -> Outcome {
+    match converse(stream, beacon, LAPTOP.parse().unwrap()).await {
+        Ok(Ok(_)) => Outcome::Proved,
+        Ok(Err(why)) => no_proof(&why),
+        Err(outcome) => outcome,
+    }
 }
 
-/// Shows one identity to everybody, also one whose key does not fit.
-#[derive(Debug)]
-struct Always(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for Always {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+async fn receive(mut stream: DuplexStream, mut visit: Visit) {
+    let mut piece = [0; 4096];
+    loop {
+        let count = stream.read(&mut piece).await.unwrap();
+        let end = visit.receive(&piece[..count]);
+        let _ = stream.write_all(&visit.output()).await;
+        if end.is_some() || count == 0 {
+            return;
+        }
     }
 }
