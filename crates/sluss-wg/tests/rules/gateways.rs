@@ -1,0 +1,552 @@
+//! One peer at several endpoints: who is called when, who wins, and what it costs the card (docs/decisions/0021).
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sluss_wg::{Endpoints, Event, Input, Now, Respond, Time};
+
+use crate::rig::{Holder, Node, SECOND, Setup, packet};
+
+const GAP: Duration = SECOND;
+const HOLD_DOWN: Duration = Duration::from_secs(300);
+/// REKEY-TIMEOUT with all its jitter.
+const RETRANSMIT: Duration = Duration::from_millis(5334);
+
+/// The addresses of the first gateway, IPv6 first, and of the one that stands in for it.
+fn first() -> [SocketAddr; 2] {
+    ["[2001:db8::2]:51820", "192.0.2.2:51820"].map(|address| address.parse().unwrap())
+}
+
+fn second() -> [SocketAddr; 2] {
+    ["[2001:db8::3]:51820", "192.0.2.3:51820"].map(|address| address.parse().unwrap())
+}
+
+/// A laptop whose key is on a card, and two gateways with one key.
+struct Town {
+    now: Now,
+    laptop: Node,
+    gateways: [(Node, [SocketAddr; 2]); 2],
+    /// What is sent there is lost.
+    deaf: BTreeSet<SocketAddr>,
+    /// What is sent from there is lost.
+    mute: BTreeSet<SocketAddr>,
+    /// How long the answers of an address are under way.
+    slow: Option<(SocketAddr, Duration)>,
+    /// When they come.
+    late: Vec<(Time, SocketAddr, Vec<u8>)>,
+    /// All initiations: when, to whom, and what.
+    calls: Vec<(Duration, SocketAddr, Vec<u8>)>,
+    began: Time,
+}
+
+impl Town {
+    fn new() -> Self {
+        let now = Now {
+            boot: Time::since_boot(1000 * SECOND),
+            wall: 1_795_000_000 * SECOND,
+        };
+        let card = Setup {
+            holder: Holder::Card,
+            respond: Respond::Never,
+            ..Setup::default()
+        };
+        let gateway = || Node::new(2, 1, &Setup::default(), now);
+        let mut town = Self {
+            now,
+            laptop: Node::new(1, 2, &card, now),
+            gateways: [(gateway(), first()), (gateway(), second())],
+            deaf: BTreeSet::new(),
+            mute: BTreeSet::new(),
+            slow: None,
+            late: Vec::new(),
+            calls: Vec::new(),
+            began: now.boot,
+        };
+        town.list(&[&first(), &second()]);
+        town
+    }
+
+    /// The same, after a handshake with the first gateway.
+    fn connected() -> Self {
+        let mut town = Self::new();
+        town.kick();
+        assert_eq!(town.in_use(), first()[0]);
+        town.calls.clear();
+        town
+    }
+
+    fn list(&mut self, groups: &[&[SocketAddr]]) {
+        let peer = self.laptop.peer();
+        let endpoints = Endpoints::new(groups.iter().map(|group| group.to_vec()));
+        self.order(Input::SetEndpoints { peer, endpoints });
+    }
+
+    fn kick(&mut self) {
+        self.order(Input::Kick(self.laptop.peer()));
+    }
+
+    fn order(&mut self, input: Input<'_>) {
+        self.laptop.handle(input, self.now);
+        self.carry();
+    }
+
+    fn say(&mut self) {
+        let packet = packet(self.laptop.ip, self.gateways[0].0.ip, b"x");
+        let _ = self.laptop.send(&packet, self.now);
+        self.carry();
+    }
+
+    /// The first gateway is off.
+    fn lose_first(&mut self) {
+        self.deaf.extend(first());
+    }
+
+    /// Carries datagrams, and has the card answer at once.
+    fn carry(&mut self) {
+        loop {
+            if !self.laptop.asked.is_empty() {
+                self.laptop.answer(self.now);
+            }
+            if let Some((to, bytes)) = self.laptop.wire.pop_front() {
+                self.to_gateway(to, bytes);
+            } else if let Some(index) = self.late.iter().position(|(at, ..)| *at <= self.now.boot) {
+                let (_, from, bytes) = self.late.remove(index);
+                self.laptop.receive(from, &bytes, self.now);
+            } else if self.laptop.asked.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn to_gateway(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        if bytes[0] == 1 {
+            let at = self.now.boot.saturating_since(self.began);
+            self.calls.push((at, to, bytes.clone()));
+        }
+        let reached = |(_, at): &&mut (Node, [SocketAddr; 2])| at.contains(&to);
+        let Some((gateway, _)) = self.gateways.iter_mut().find(reached) else {
+            return;
+        };
+        if self.deaf.contains(&to) {
+            return;
+        }
+        gateway.receive(self.laptop.address, &bytes, self.now);
+        for answer in gateway.take_wire() {
+            let delay = self.slow.filter(|(slow, _)| *slow == to);
+            let delay = delay.map_or(Duration::ZERO, |(_, delay)| delay);
+            if !self.mute.contains(&to) {
+                self.late.push((self.now.boot + delay, to, answer));
+            }
+        }
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        let end = self.now.boot + duration;
+        loop {
+            let gateways = self.gateways.iter().map(|(gateway, _)| gateway);
+            let devices = gateways.chain([&self.laptop]).map(|node| &node.device);
+            let due = devices.filter_map(|device| Some(device.deadline()?.at));
+            let due = due.chain(self.late.iter().map(|(at, ..)| *at)).min();
+            let at = due.map_or(end, |at| at.clamp(self.now.boot, end));
+            self.now.wall += at.saturating_since(self.now.boot);
+            self.now.boot = at;
+            self.laptop.handle(Input::Tick, self.now);
+            for (gateway, addresses) in &mut self.gateways {
+                gateway.handle(Input::Tick, self.now);
+                let alive = addresses.iter().find(|it| !self.deaf.contains(it));
+                let from = *alive.unwrap_or(&addresses[0]);
+                let said = gateway.take_wire();
+                self.late
+                    .extend(said.into_iter().map(|bytes| (at, from, bytes)));
+            }
+            self.carry();
+            if due.is_none_or(|due| due > end) {
+                return;
+            }
+        }
+    }
+
+    fn in_use(&self) -> SocketAddr {
+        let status = self.laptop.device.status().next().unwrap();
+        status.endpoint.unwrap()
+    }
+
+    fn silent(&self) -> Vec<SocketAddr> {
+        let status = self.laptop.device.status().next().unwrap();
+        let silent = status
+            .endpoints
+            .iter()
+            .filter(|it| it.silent_since.is_some());
+        silent.map(|it| it.address).collect()
+    }
+
+    fn sessions(&self) -> usize {
+        self.laptop.sessions()
+    }
+
+    /// Whom the laptop has called, and how long after the first call.
+    fn called(&self) -> Vec<(Duration, SocketAddr)> {
+        let begun = self.calls.first().map_or(Duration::ZERO, |call| call.0);
+        let calls = self.calls.iter();
+        calls.map(|(at, to, _)| (*at - begun, *to)).collect()
+    }
+}
+
+#[test]
+fn both_families_are_called_at_once_with_one_message() {
+    let mut town = Town::new();
+    town.kick();
+    let [v6, v4] = first();
+    assert_eq!(town.called(), [(Duration::ZERO, v6), (Duration::ZERO, v4)]);
+    assert_eq!(town.calls[0].2, town.calls[1].2, "byte for byte the same");
+    town.pass(4 * SECOND);
+    assert_eq!(
+        town.calls.len(),
+        2,
+        "nobody else is called once one answers"
+    );
+    assert_eq!((town.sessions(), town.in_use()), (1, v6));
+    assert_eq!(town.silent(), [], "the other copy is a replay to a gateway");
+}
+
+#[test]
+fn one_dead_family_costs_no_time() {
+    for (dead, alive) in [(0, 1), (1, 0)] {
+        let mut town = Town::new();
+        town.deaf.insert(first()[dead]);
+        town.kick();
+        assert_eq!((town.sessions(), town.in_use()), (1, first()[alive]));
+        assert_eq!(town.laptop.operations, 2, "ss, and one for the handshake");
+    }
+}
+
+/// The message arrives by IPv6 first, its answer never: the copy by IPv4 is a replay by then.
+#[test]
+fn a_path_that_loses_only_the_answers_does_not_win_for_ever() {
+    let mut town = Town::new();
+    town.list(&[&first()]);
+    town.mute.insert(first()[0]);
+    town.kick();
+    assert_eq!(town.sessions(), 0);
+    town.pass(RETRANSMIT);
+    assert_eq!((town.sessions(), town.in_use()), (1, first()[1]));
+}
+
+#[test]
+fn a_silent_gateway_is_left_for_the_next_with_the_same_message() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.kick();
+    town.pass(GAP);
+    assert_eq!((town.sessions(), town.in_use()), (1, second()[0]));
+    assert!(town.calls.iter().all(|call| call.2 == town.calls[0].2));
+    assert_eq!(town.laptop.operations, 2, "ss, and one for the handshake");
+    assert_eq!(town.silent(), first());
+}
+
+#[test]
+fn every_group_is_called_before_the_next_initiation() {
+    let mut town = Town::new();
+    let groups: Vec<[SocketAddr; 1]> = (10..18)
+        .map(|host| [SocketAddr::from(([198, 51, 100, host], 51820))])
+        .collect();
+    town.list(&groups.iter().map(|group| &group[..]).collect::<Vec<_>>());
+    town.kick();
+    town.pass(5 * SECOND);
+    let called: Vec<_> = town.calls.iter().map(|(_, to, _)| [*to]).collect();
+    assert_eq!(called, groups);
+    town.pass(RETRANSMIT);
+    assert_ne!(town.calls[8].2, town.calls[0].2, "and around again");
+    assert_eq!(town.calls[8].1, groups[0][0]);
+}
+
+#[test]
+fn silence_under_traffic_leads_to_the_next_gateway() {
+    let mut town = Town::connected();
+    town.pass(30 * SECOND);
+    town.lose_first();
+    town.say();
+    let silent_at = town.now.boot;
+    while town.sessions() == 1 {
+        town.pass(SECOND / 10);
+    }
+    let took = town.now.boot.saturating_since(silent_at);
+    assert!(took < 21 * SECOND, "{took:?}");
+    assert_eq!(town.in_use(), second()[0]);
+    assert_eq!(town.laptop.operations, 3, "one more");
+}
+
+#[test]
+fn a_rekey_calls_nobody_but_who_is_in_use() {
+    let mut town = Town::connected();
+    town.pass(121 * SECOND);
+    town.say();
+    town.pass(10 * SECOND);
+    assert_eq!((town.sessions(), town.laptop.operations), (2, 3));
+    assert_eq!(town.called(), [(Duration::ZERO, first()[0])]);
+}
+
+/// A laptop that works all day.
+fn work(town: &mut Town, duration: Duration) {
+    let until = town.now.boot + duration;
+    while town.now.boot < until {
+        town.say();
+        town.pass(SECOND);
+    }
+}
+
+#[test]
+fn the_first_is_tried_again_after_the_hold_down_with_the_next_handshake() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.kick();
+    town.pass(GAP);
+    assert_eq!(town.in_use(), second()[0]);
+    town.deaf.clear();
+    work(&mut town, HOLD_DOWN - 2 * SECOND);
+    assert_eq!(town.in_use(), second()[0], "not before");
+    work(&mut town, 122 * SECOND);
+    assert_eq!(town.in_use(), first()[0]);
+    let sessions = town.sessions();
+    assert_eq!(town.laptop.operations, 1 + sessions, "one each");
+}
+
+/// Make before break: the one in use is called with the same message, and the session goes on meanwhile.
+#[test]
+fn a_first_that_is_still_silent_costs_nothing_but_a_moment() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.kick();
+    town.pass(GAP);
+    work(&mut town, HOLD_DOWN + 122 * SECOND);
+    assert_eq!(town.in_use(), second()[0]);
+    let sessions = town.sessions();
+    assert_eq!((sessions, town.laptop.operations), (4, 5));
+    let gone = town.laptop.events.iter();
+    assert!(!gone.clone().any(|event| matches!(
+        event,
+        Event::HandshakeUnanswered { .. } | Event::GaveUp { .. }
+    )));
+    let calls = town.calls.len();
+    work(&mut town, 122 * SECOND);
+    let new = &town.calls[calls..];
+    assert_eq!(
+        new.len(),
+        1,
+        "held down anew: only the one in use is called"
+    );
+    assert_eq!(new[0].1, second()[0]);
+}
+
+/// After the return to the first gateway, the other one's packets are still under way.
+#[test]
+fn a_late_packet_of_the_other_gateway_does_not_pull_the_endpoint_back() {
+    let mut town = Town::connected();
+    let greeting = packet(town.gateways[0].0.ip, town.laptop.ip, b"late");
+    let now = town.now;
+    town.gateways[0].0.send(&greeting, now).unwrap();
+    let late = town.gateways[0].0.take_wire().remove(0);
+    town.pass(10 * SECOND);
+    town.lose_first();
+    town.order(Input::NetworkChanged(town.laptop.peer()));
+    town.pass(3 * SECOND);
+    assert_eq!(town.in_use(), second()[0]);
+    let now = town.now;
+    town.laptop.receive(first()[0], &late, now);
+    assert_eq!(town.laptop.received.len(), 1, "it is heard");
+    assert_eq!(town.in_use(), second()[0]);
+}
+
+/// The answer of the first comes when the second has answered: it counts for nothing and costs nothing.
+#[test]
+fn a_gateway_that_answers_late_has_lost() {
+    let mut town = Town::new();
+    let [v6, v4] = first();
+    town.deaf.insert(v4);
+    town.slow = Some((v6, 2 * SECOND));
+    town.kick();
+    town.pass(GAP);
+    assert_eq!((town.sessions(), town.in_use()), (1, second()[0]));
+    town.pass(3 * SECOND);
+    assert_eq!((town.sessions(), town.in_use()), (1, second()[0]));
+    assert_eq!(town.laptop.operations, 2);
+}
+
+#[test]
+fn a_gateway_that_answers_late_is_heard_if_it_is_the_only_one() {
+    let mut town = Town::new();
+    town.deaf.extend(second());
+    town.slow = Some((first()[0], 3 * SECOND));
+    town.kick();
+    town.pass(3 * SECOND);
+    assert_eq!((town.sessions(), town.in_use()), (1, first()[0]));
+}
+
+#[test]
+fn when_nobody_answers_all_are_silent_since_they_were_called() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.deaf.extend(second());
+    town.kick();
+    town.pass(RETRANSMIT);
+    let status = town.laptop.device.status().next().unwrap();
+    let since = |group| {
+        let mut all = status.endpoints.iter().filter(move |it| it.group == group);
+        let first = all.next().and_then(|it| it.silent_since);
+        assert!(all.all(|it| it.silent_since == first));
+        first
+    };
+    assert_eq!(since(0), Some(town.began));
+    assert_eq!(since(1), Some(town.began + GAP));
+    let unanswered = |event: &Event| matches!(event, Event::HandshakeUnanswered { .. });
+    assert!(town.laptop.events.iter().any(unanswered));
+
+    town.deaf.clear();
+    town.kick();
+    assert_eq!(
+        town.silent(),
+        second(),
+        "they were called in vain and not since"
+    );
+}
+
+#[test]
+fn a_change_of_network_shows_the_way_with_one_handshake() {
+    let mut town = Town::connected();
+    town.pass(30 * SECOND);
+    let before = town.laptop.count(4);
+    town.order(Input::NetworkChanged(town.laptop.peer()));
+    assert_eq!((town.sessions(), town.laptop.operations), (2, 3));
+    assert!(town.laptop.count(4) > before, "the session told at once");
+    assert_eq!(town.called(), [(Duration::ZERO, first()[0])]);
+
+    town.deaf.insert(first()[0]);
+    town.pass(30 * SECOND);
+    town.order(Input::NetworkChanged(town.laptop.peer()));
+    town.pass(GAP);
+    assert_eq!(town.in_use(), first()[1], "the new network has no IPv6");
+}
+
+#[test]
+fn networks_that_change_all_the_time_cost_one_handshake_in_five_seconds() {
+    let mut town = Town::connected();
+    town.pass(30 * SECOND);
+    for _ in 0..200 {
+        town.order(Input::NetworkChanged(town.laptop.peer()));
+        town.pass(SECOND / 20);
+    }
+    assert!(town.sessions() <= 4, "{}", town.sessions());
+    assert_eq!(town.laptop.operations, 1 + town.sessions());
+}
+
+/// An answer takes longer than the time between two kicks: each kick sends, and none makes the answer worthless.
+#[test]
+fn kicks_faster_than_the_answer_do_not_starve_the_handshake() {
+    let mut town = Town::new();
+    town.list(&[&first()[..1]]);
+    town.slow = Some((first()[0], 700 * SECOND / 1000));
+    for _ in 0..100 {
+        town.kick();
+        town.pass(SECOND / 33);
+        if town.sessions() > 0 {
+            break;
+        }
+    }
+    assert_eq!(town.sessions(), 1);
+    assert_eq!(town.laptop.operations, 2);
+    assert!(town.now.boot.saturating_since(town.began) < SECOND);
+}
+
+/// The gateway has answered by the network that is gone, and takes the message that comes again for a replay.
+#[test]
+fn a_kick_after_a_lost_answer_is_answered_within_a_second() {
+    let mut town = Town::new();
+    town.list(&[&first()[..1]]);
+    town.mute.insert(first()[0]);
+    town.kick();
+    town.pass(SECOND / 10);
+    town.mute.clear();
+    town.kick();
+    assert_eq!(town.sessions(), 0, "a replay");
+    town.pass(SECOND);
+    assert_eq!(town.sessions(), 1);
+}
+
+#[test]
+fn new_endpoints_leave_a_session_at_one_of_them_alone() {
+    let mut town = Town::connected();
+    town.pass(30 * SECOND);
+    town.list(&[&second(), &first()]);
+    town.pass(30 * SECOND);
+    assert_eq!((town.calls.len(), town.in_use()), (0, first()[0]));
+}
+
+#[test]
+fn a_session_at_none_of_the_new_endpoints_lives_until_one_of_them_answers() {
+    let mut town = Town::connected();
+    town.pass(30 * SECOND);
+    town.deaf.extend(second());
+    town.list(&[&second()]);
+    assert_eq!(town.in_use(), first()[0], "traffic goes on");
+    town.say();
+    town.pass(3 * SECOND);
+    town.deaf.clear();
+    town.pass(RETRANSMIT);
+    assert_eq!(town.sessions(), 2);
+}
+
+/// Names are looked up while the first handshake is under way.
+#[test]
+fn new_endpoints_get_the_message_that_is_on_its_way() {
+    let mut town = Town::new();
+    let nobody = SocketAddr::from(([198, 51, 100, 77], 51820));
+    town.list(&[&[nobody]]);
+    town.kick();
+    town.pass(SECOND / 2);
+    town.list(&[&first()]);
+    assert_eq!((town.sessions(), town.in_use()), (1, first()[0]));
+    assert!(town.calls.iter().all(|call| call.2 == town.calls[0].2));
+}
+
+#[test]
+fn without_any_endpoint_nothing_happens_until_there_is_one() {
+    let mut town = Town::new();
+    let peer = town.laptop.peer();
+    town.order(Input::RemovePeer(peer));
+    let unknown = Setup {
+        holder: Holder::Card,
+        knows_endpoint: false,
+        ..Setup::default()
+    };
+    town.laptop = Node::new(1, 2, &unknown, town.now);
+    town.kick();
+    town.pass(100 * SECOND);
+    assert_eq!(
+        (town.laptop.operations, &town.laptop.events[..]),
+        (0, &[][..])
+    );
+    town.list(&[&first()]);
+    town.kick();
+    assert_eq!(town.sessions(), 1);
+}
+
+#[test]
+fn the_keepalive_changes_under_way() {
+    let mut town = Town::connected();
+    let peer = town.laptop.peer();
+    let keepalives = |town: &mut Town| {
+        let before = town.laptop.count(4);
+        town.pass(50 * SECOND);
+        town.laptop.count(4) - before
+    };
+    assert_eq!(keepalives(&mut town), 0);
+    for (every, expected) in [(Some(10), 5), (Some(25), 2), (None, 0)] {
+        let every = every.map(Duration::from_secs);
+        town.order(Input::Kick(peer));
+        town.order(Input::SetKeepalive { peer, every });
+        let sessions = town.sessions();
+        let sent = keepalives(&mut town) - (town.sessions() - sessions);
+        assert_eq!(sent, expected, "{every:?}");
+    }
+}
