@@ -28,6 +28,14 @@ const ADDRESSES: usize = 4;
 
 /// What one link answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub finding: Finding,
+    /// What time it is, as whoever answered says, in seconds since 1970. Nobody vouches for it.
+    pub date: Option<u64>,
+}
+
+/// What an answer amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// The server that policy names was reached: nobody is in between.
     Clear,
@@ -52,6 +60,15 @@ pub enum Reason {
     NotHttp,
     /// The server, or a proxy, could not serve the request: a status of 400 or more.
     Status(u16),
+}
+
+impl From<Reason> for Answer {
+    fn from(reason: Reason) -> Self {
+        Self {
+            finding: Finding::Unreachable(reason),
+            date: None,
+        }
+    }
 }
 
 impl From<Finding> for PortalAnswer {
@@ -89,7 +106,7 @@ where
                 Ok(addresses) => addresses,
                 Err(resolving) => timeout_at(until, resolving).await.unwrap_or_default(),
             };
-            let answer = ask(&rules, &link, &addresses, until).await.into();
+            let answer = ask(&rules, &link, &addresses, until).await.finding.into();
             (place, PortalCheck { link, answer })
         });
     }
@@ -104,39 +121,40 @@ pub async fn ask(
     link: &LinkId,
     addresses: &[IpAddr],
     mut until: Instant,
-) -> Finding {
+) -> Answer {
     let mut asking = JoinSet::new();
     for address in addresses.iter().take(ADDRESSES) {
         let server = SocketAddr::new(*address, rules.probe.port);
         let (rules, link) = (rules.clone(), link.clone());
         asking.spawn(async move { fetch(&rules, &link, server).await });
     }
-    let mut best = Finding::Unreachable(match addresses.is_empty() {
+    let mut best = Answer::from(match addresses.is_empty() {
         true => Reason::NoAddress,
         false => Reason::NoAnswer,
     });
-    // Whoever panicked has not answered.
     while let Ok(Some(answer)) = timeout_at(until, asking.join_next()).await {
-        match (
-            answer.unwrap_or(Finding::Unreachable(Reason::NoAnswer)),
-            &best,
-        ) {
-            (Finding::Clear, _) => return Finding::Clear,
-            (portal @ Finding::Portal { .. }, Finding::Unreachable(_)) => {
+        // Whoever panicked has not answered.
+        let Ok(answer) = answer else { continue };
+        match (&answer.finding, &best.finding) {
+            (Finding::Clear, _) => return answer,
+            (Finding::Portal { .. }, Finding::Unreachable(_)) => {
                 until = until.min(Instant::now() + AFTER_PORTAL);
-                best = portal;
+                best = answer;
             }
-            (silence @ Finding::Unreachable(_), Finding::Unreachable(_)) => best = silence,
-            (_, _) => {}
+            (Finding::Unreachable(_), Finding::Unreachable(_)) => best = answer,
+            (
+                Finding::Portal { .. } | Finding::Unreachable(_),
+                Finding::Portal { .. } | Finding::Clear,
+            ) => {}
         }
     }
     best
 }
 
-async fn fetch(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> Finding {
+async fn fetch(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> Answer {
     match exchange(rules, link, server).await {
-        Ok(finding) => finding,
-        Err(error) => Finding::Unreachable(match error.kind() {
+        Ok(answer) => answer,
+        Err(error) => Answer::from(match error.kind() {
             io::ErrorKind::ConnectionRefused
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => Reason::Refused,
@@ -147,7 +165,7 @@ async fn fetch(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> Findin
     }
 }
 
-async fn exchange(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> io::Result<Finding> {
+async fn exchange(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> io::Result<Answer> {
     let mut stream = net::probe_socket(&link.name, server.ip())?
         .connect(server)
         .await?;
@@ -156,8 +174,8 @@ async fn exchange(rules: &PortalRules, link: &LinkId, server: SocketAddr) -> io:
     loop {
         let count = stream.read(page.space()).await?;
         page.advance(count);
-        if let Some(finding) = answer::judge(&page, rules) {
-            return Ok(finding);
+        if let Some(answer) = answer::judge(&page, rules) {
+            return Ok(answer);
         }
     }
 }

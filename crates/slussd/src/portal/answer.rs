@@ -1,11 +1,12 @@
 //! What came back to the request for a captive portal, and what it amounts to: bytes in, a finding out.
 
 use std::borrow::Cow;
+use std::time::UNIX_EPOCH;
 
-use httparse::{EMPTY_HEADER, Header, Response, Status, parse_chunk_size};
+use httparse::{EMPTY_HEADER, Header, ParserConfig, Response, Status, parse_chunk_size};
 use sluss_policy::{HttpAddress, PortalAnswer, PortalRules};
 
-use super::{Finding, Reason, authority};
+use super::{Answer, Finding, Reason, authority};
 
 /// Bytes of an answer that are looked at. What policy expects is far shorter.
 const LONGEST: usize = 16 * 1024;
@@ -50,20 +51,23 @@ impl Page {
 /// What an answer amounts to, as far as it has come; `None` as long as that depends on what is still to come.
 ///
 /// As in the browsers, a status of 400 or more is a server in trouble and no portal, but for 511 (RFC 6585, 6).
-pub fn judge(page: &Page, rules: &PortalRules) -> Option<Finding> {
+pub fn judge(page: &Page, rules: &PortalRules) -> Option<Answer> {
+    // Whoever writes portals is not always careful, and a header that is none says nothing about the others.
+    let mut parser = ParserConfig::default();
+    parser.ignore_invalid_headers_in_responses(true);
     let is_last = page.ended || page.is_full();
     let mut rest = &page.bytes[..page.filled];
     loop {
         let mut headers = [EMPTY_HEADER; HEADERS];
         let mut response = Response::new(&mut headers);
-        let (length, status) = match (response.parse(rest), response.code) {
+        let (length, status) = match (parser.parse_response(&mut response, rest), response.code) {
             (Ok(Status::Complete(length)), Some(status)) => (length, status),
             (Ok(Status::Partial), _) if !is_last => return None,
-            _ => return Some(Finding::Unreachable(Reason::NotHttp)),
+            _ => return Some(Reason::NotHttp.into()),
         };
         rest = &rest[length..];
         let portal = Finding::Portal { url: None };
-        return Some(match (status, &rules.expect) {
+        let finding = match (status, &rules.expect) {
             // The answer proper is still to come (RFC 9110, 15.2).
             (100..=199, _) => continue,
             (204, PortalAnswer::NoContent) => Finding::Clear,
@@ -79,7 +83,9 @@ pub fn judge(page: &Page, rules: &PortalRules) -> Option<Finding> {
             },
             (200..=299 | 511, _) => portal,
             (status, _) => Finding::Unreachable(Reason::Status(status)),
-        });
+        };
+        let date = date(response.headers);
+        return Some(Answer { finding, date });
     }
 }
 
@@ -125,6 +131,12 @@ fn header<'h>(headers: &[Header<'h>], name: &str) -> Option<&'h [u8]> {
         .iter()
         .find(|it| it.name.eq_ignore_ascii_case(name))?;
     Some(header.value.trim_ascii())
+}
+
+fn date(headers: &[Header<'_>]) -> Option<u64> {
+    let text = str::from_utf8(header(headers, "date")?).ok()?;
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// A redirect's target as text that a person may be shown: an http or https address without control characters, spaces
