@@ -11,5 +11,6 @@ pub mod pkcs11;
 pub mod portal;
 pub mod probe;
 mod reach_worker;
+pub mod resolver;
 mod tunnel;
 mod vault;
