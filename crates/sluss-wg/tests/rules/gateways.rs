@@ -109,7 +109,7 @@ impl Town {
                 self.laptop.answer(self.now);
             }
             if let Some((to, bytes)) = self.laptop.wire.pop_front() {
-                self.to_gateway(to, bytes);
+                self.reach(to, bytes);
             } else if let Some(index) = self.late.iter().position(|(at, ..)| *at <= self.now.boot) {
                 let (_, from, bytes) = self.late.remove(index);
                 self.laptop.receive(from, &bytes, self.now);
@@ -119,7 +119,7 @@ impl Town {
         }
     }
 
-    fn to_gateway(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+    fn reach(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         if bytes[0] == 1 {
             let at = self.now.boot.saturating_since(self.began);
             self.calls.push((at, to, bytes.clone()));
