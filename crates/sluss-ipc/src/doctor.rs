@@ -1,5 +1,7 @@
 //! What `sluss doctor` found: each check with a stable code, a verdict, and what was seen.
 
+mod links;
+
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -9,6 +11,8 @@ use crate::{
     CardFault, CardKind, DownReason, Endpoint, Evidence, Link, LocationRules, PathMtu, PortalPage,
     ResolutionFault, SCHEMA,
 };
+
+pub use links::{LinkFacts, address, link};
 
 /// All checks, from the link to the internal name: what `sluss doctor --json` prints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +81,7 @@ pub enum Check {
     Clock,
     /// The network's resolver knows the gateway.
     Resolver,
-    /// What the beacons say.
+    /// What the beacons say of where the laptop is.
     Beacon,
     /// Routes and firewall are set.
     Host,
@@ -95,6 +99,48 @@ pub enum Check {
     PathMtu,
     /// An internal name has an address.
     InternalDns,
+}
+
+impl Check {
+    /// In the order in which a packet would meet them.
+    pub const ALL: [Self; 15] = [
+        Self::Daemon,
+        Self::Link,
+        Self::Address,
+        Self::CaptivePortal,
+        Self::Clock,
+        Self::Resolver,
+        Self::Beacon,
+        Self::Host,
+        Self::Enrolment,
+        Self::Card,
+        Self::Pin,
+        Self::GatewayUdp,
+        Self::Handshake,
+        Self::PathMtu,
+        Self::InternalDns,
+    ];
+
+    /// As JSON has it, and as people tell each other in every language.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Link => "link",
+            Self::Address => "address",
+            Self::CaptivePortal => "captive-portal",
+            Self::Clock => "clock",
+            Self::Resolver => "resolver",
+            Self::Beacon => "beacon",
+            Self::Host => "host",
+            Self::Enrolment => "enrolment",
+            Self::Card => "card",
+            Self::Pin => "pin",
+            Self::GatewayUdp => "gateway-udp",
+            Self::Handshake => "handshake",
+            Self::PathMtu => "path-mtu",
+            Self::InternalDns => "internal-dns",
+        }
+    }
 }
 
 /// What came of a check.
@@ -273,8 +319,8 @@ pub enum Seen {
     HandshakeUnanswered {
         count: u32,
     },
-    /// The first is under way.
-    HandshakeAwaited,
+    /// Called a moment ago, and not yet heard of.
+    GatewayAwaited,
 
     PathWhole {
         path: PathMtu,
@@ -344,7 +390,7 @@ impl Seen {
             | Self::CardSlow
             | Self::FewTries { .. }
             | Self::GatewayDetour { .. }
-            | Self::HandshakeAwaited
+            | Self::GatewayAwaited
             | Self::InternalNameForeign { .. } => Verdict::Warning,
             // What travels in clear is a hint and no proof.
             Self::ClockOff {

@@ -1,6 +1,6 @@
 //! The other end of the tunnel: its endpoints, which of them answers, and how their names became addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub enum Resolution {
 
 /// Why a name could not be resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "code", rename_all = "kebab-case")]
 pub enum ResolutionFault {
     /// The network names no resolver.
     NoResolver,
@@ -59,6 +59,8 @@ pub enum ResolutionFault {
     NoAddress,
     /// The resolver answers that it cannot or will not say.
     ResolverFailed,
+    /// The resolver leads to an address that cannot be the gateway's.
+    Astray { to: IpAddr },
 }
 
 /// What an endpoint is to the tunnel.

@@ -60,6 +60,8 @@ pub struct LocationRules {
     /// How many beacons of one site must prove themselves.
     pub quorum: u8,
     pub inside: InsideRule,
+    /// How long a beacon may take to answer.
+    pub probe_timeout_ms: u64,
 }
 
 /// What a beacon is, the lesser proof first.

@@ -27,6 +27,7 @@ fn home() -> Status {
             require: BeaconKind::Tls,
             quorum: 1,
             inside: InsideRule::NoTunnel,
+            probe_timeout_ms: 800,
         }),
         links: vec![Link {
             name: "wlan0".to_owned(),
@@ -515,6 +516,7 @@ fn policy_shows_what_is_in_force() {
             require: BeaconKind::Tls,
             quorum: 1,
             inside: InsideRule::NoTunnel,
+            probe_timeout_ms: 800,
         },
         portal: None,
         metered_keepalive_s: None,

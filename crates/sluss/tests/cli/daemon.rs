@@ -171,6 +171,7 @@ pub(crate) fn home() -> Status {
             require: BeaconKind::Tls,
             quorum: 1,
             inside: InsideRule::NoTunnel,
+            probe_timeout_ms: 800,
         }),
         links: vec![Link {
             name: "wlan0".to_owned(),

@@ -674,6 +674,7 @@ fn policy() -> PolicyReport {
             require: BeaconKind::Tls,
             quorum: 1,
             inside: InsideRule::NoTunnel,
+            probe_timeout_ms: 800,
         },
         beacons: Vec::new(),
         portal: None,

@@ -1,5 +1,6 @@
 //! The supervisor's state in the words of the IPC contract.
 
+mod diagnosis;
 mod place;
 mod policy;
 
@@ -39,7 +40,7 @@ impl Engine {
                 | sup::Location::Asleep { .. }
                 | sup::Location::Settling { .. } => None,
             },
-            rules: Some(policy::rules(&self.policy.location)),
+            rules: Some(policy::rules(&self.policy)),
             links: place::links(state),
             portal: self.portal(now),
             key: self.key(),

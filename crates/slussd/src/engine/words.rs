@@ -138,3 +138,16 @@ fn bad_certificate(fault: CertificateFault) -> ipc::CardFault {
         CertificateFault::WrongSubject => ipc::CardFault::CertificateWrongSubject,
     }
 }
+
+/// Why a name of the gateway has no address.
+pub(crate) fn resolution_fault(fault: crate::resolver::Fault) -> ipc::ResolutionFault {
+    use crate::resolver::Fault;
+    match fault {
+        Fault::NoResolver => ipc::ResolutionFault::NoResolver,
+        Fault::NoAnswer => ipc::ResolutionFault::NoAnswer,
+        Fault::ResolverFailed => ipc::ResolutionFault::ResolverFailed,
+        Fault::NoSuchName => ipc::ResolutionFault::NoSuchName,
+        Fault::NoAddress => ipc::ResolutionFault::NoAddress,
+        Fault::Astray { to, .. } => ipc::ResolutionFault::Astray { to },
+    }
+}

@@ -107,7 +107,7 @@ pub(super) fn links(state: &sup::State) -> Vec<ipc::Link> {
     usable.map(link).collect()
 }
 
-fn link(link: &sup::Link) -> ipc::Link {
+pub(super) fn link(link: &sup::Link) -> ipc::Link {
     ipc::Link {
         name: link.id.name.clone(),
         medium: match link.medium {

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use sluss_ipc as ipc;
 use sluss_policy::{
-    AfterUse, BeaconKind, CardRules, Host, KeyMode, LocationRules, OnRemoval, PinLife, Policy,
-    WhenInside,
+    AfterUse, BeaconKind, CardRules, Host, KeyMode, OnRemoval, PinLife, Policy, WhenInside,
 };
 
 use super::millis;
@@ -24,7 +23,7 @@ impl Engine {
             endpoints: policy.endpoints.iter().map(endpoint).collect(),
             public_key: policy.gateway.public_key.to_string(),
             internal_prefixes: policy.internal.iter().map(ToString::to_string).collect(),
-            location: rules(&policy.location),
+            location: rules(policy),
             beacons: policy.beacons.iter().map(beacon).collect(),
             portal: policy.portal.as_ref().map(|portal| ipc::PortalPolicy {
                 probe: portal.probe.to_string(),
@@ -48,7 +47,8 @@ impl Engine {
     }
 }
 
-pub(super) fn rules(rules: &LocationRules) -> ipc::LocationRules {
+pub(super) fn rules(policy: &Policy) -> ipc::LocationRules {
+    let rules = &policy.location;
     ipc::LocationRules {
         require: beacon_kind(rules.require),
         quorum: u8::try_from(rules.quorum).unwrap_or(u8::MAX),
@@ -56,6 +56,7 @@ pub(super) fn rules(rules: &LocationRules) -> ipc::LocationRules {
             WhenInside::NoTunnel => ipc::InsideRule::NoTunnel,
             WhenInside::TunnelAnyway => ipc::InsideRule::TunnelAnyway,
         },
+        probe_timeout_ms: millis(policy.timing.probe_timeout),
     }
 }
 
