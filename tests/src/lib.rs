@@ -8,6 +8,7 @@ pub mod capture;
 pub mod cardholder;
 pub mod container;
 pub mod demo;
+pub mod dhcp;
 pub mod end;
 pub mod gateway;
 pub mod laptop;

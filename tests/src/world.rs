@@ -1,16 +1,23 @@
 //! The laptop's world: home, phone, office and guest Wi-Fi, the internet between them, and what is inside.
 //!
 //! ```text
-//!  home 192.168.1.0/24 ──NAT──┐                        ┌── gateway 198.51.100.2 ──┐
-//!  phone 172.20.10.0/28 ─NAT──┤  internet              │        (WireGuard)       │
-//!                             ├─ 198.51.100.0/24 ──────┤                          ├── servers 10.20.0.0/24
-//!  guest 192.168.77.0/24 ─┐   │                        └── office, NAT ───────────┘   web .10, beacon .53
-//!                         └───┼──────────────────────────  lan 10.20.5.0/24
+//!  home 192.168.1.0/24 ───NAT─┐                        ┌── gateway 198.51.100.2 ──┐
+//!  phone 172.20.10.0/28 ──NAT─┤  internet              │        (WireGuard)       │
+//!  cafe 192.168.178.0/24 ─NAT─┼─ 198.51.100.0/24 ──────┤                          ├── servers 10.20.0.0/24
+//!  guest 192.168.77.0/24 ─┐   │                        ├── office, NAT ───────────┤   web .10, beacon .53
+//!                         └───┼────────────────────────┤   lan 10.20.5.0/24       │
+//!                             │                        ├── annex, NAT ────────────┤
+//!                             │                        │   lan 10.20.6.0/24       │
+//!                             │                        └── branch, NAT ──────NAT──┘
+//!                                                          lan 192.168.30.0/24
 //! ```
 //!
-//! The guest Wi-Fi leaves by the office's public address and has no way to the servers. The laptop's two links are
-//! cables whose far ends are moved from place to place: carrier, addresses and default route change as they do when
-//! one walks.
+//! The guest Wi-Fi leaves by the office's public address and has no way to the servers. The annex is another building, an
+//! office like the first. The branch comes to the servers with an address that is not the laptop's, 10.20.255.9. The
+//! laptop's two links are cables whose far ends are moved from place to place: carrier, addresses and routes change as
+//! they do when one walks, and DHCP and router advertisements are real.
+
+mod place;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,13 +25,18 @@ use std::time::Duration;
 use anyhow::Result;
 use ipnet::IpNet;
 
+use crate::dhcp::{self, Offer, Server};
 use crate::moment;
 use crate::netns::{Netns, veth};
+
+pub use place::{Place, Port};
 
 pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)), 51820);
 pub const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 10));
 pub const WEB_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd20, 0, 0, 0, 0, 0, 0, 0x10));
 pub const BEACON: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 20, 0, 53)), 8443);
+/// The branch office's address, as the servers know it.
+pub const BRANCH: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 255, 9));
 /// The laptop's addresses in the tunnel.
 pub const TUNNEL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 200, 7));
 pub const TUNNEL_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd20, 0, 0, 0x200, 0, 0, 0, 7));
@@ -41,101 +53,15 @@ pub fn is_internal(address: IpAddr) -> bool {
     internal().iter().any(|prefix| prefix.contains(&address))
 }
 
-/// Where a link of the laptop can be plugged in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Home,
-    Phone,
-    Office,
-    Guest,
-}
-
-impl Place {
-    pub const ALL: [Place; 4] = [Place::Home, Place::Phone, Place::Office, Place::Guest];
-
-    fn name(self) -> &'static str {
-        match self {
-            Place::Home => "home",
-            Place::Phone => "phone",
-            Place::Office => "office",
-            Place::Guest => "guest",
-        }
-    }
-
-    /// Router, laptop on Ethernet, laptop on Wi-Fi.
-    fn addresses(self) -> [&'static str; 3] {
-        match self {
-            Place::Home => ["192.168.1.1/24", "192.168.1.50/24", "192.168.1.51/24"],
-            Place::Phone => ["172.20.10.1/28", "172.20.10.2/28", "172.20.10.3/28"],
-            Place::Office => ["10.20.5.1/24", "10.20.5.50/24", "10.20.5.51/24"],
-            Place::Guest => ["192.168.77.1/24", "192.168.77.50/24", "192.168.77.51/24"],
-        }
-    }
-
-    /// The address by which the internet knows whoever is there.
-    pub fn public_address(self) -> IpAddr {
-        let host = match self {
-            Place::Home => 11,
-            Place::Phone => 12,
-            Place::Office | Place::Guest => 20,
-        };
-        IpAddr::V4(Ipv4Addr::new(198, 51, 100, host))
-    }
-
-    /// Prefix of the place's IPv6 network, without the interface part. The office alone has IPv6, as many do.
-    fn prefix_v6(self) -> Option<&'static str> {
-        match self {
-            Place::Office => Some("fd20:0:0:5::"),
-            Place::Home | Place::Phone | Place::Guest => None,
-        }
-    }
-}
-
-/// A link of the laptop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    Ethernet,
-    WiFi,
-}
-
-impl Port {
-    pub const ALL: [Port; 2] = [Port::Ethernet, Port::WiFi];
-
-    /// The interface's name on the laptop.
-    pub fn interface(self) -> &'static str {
-        match self {
-            Port::Ethernet => "eth0",
-            Port::WiFi => "wlan0",
-        }
-    }
-
-    fn far_end(self) -> &'static str {
-        match self {
-            Port::Ethernet => "eth0-far",
-            Port::WiFi => "wlan0-far",
-        }
-    }
-
-    /// As NetworkManager sets them: cable before radio.
-    fn metric(self) -> u32 {
-        match self {
-            Port::Ethernet => 100,
-            Port::WiFi => 600,
-        }
-    }
-
-    /// The address that the laptop has with this link in a place.
-    pub fn address(self, place: Place) -> IpAddr {
-        let [_, ethernet, wifi] = place.addresses();
-        let net: IpNet = match self {
-            Port::Ethernet => ethernet,
-            Port::WiFi => wifi,
-        }
-        .parse()
-        .expect("the table above holds addresses");
-        net.addr()
-    }
-}
+/// The places with a way to the internet of their own.
+const CONNECTED: [Place; 6] = [
+    Place::Home,
+    Place::Phone,
+    Place::Cafe,
+    Place::Office,
+    Place::Annex,
+    Place::Branch,
+];
 
 /// All networks, with the laptop unplugged at first.
 pub struct World {
@@ -143,7 +69,9 @@ pub struct World {
     pub gateway: Netns,
     pub servers: Netns,
     pub internet: Netns,
-    routers: [Netns; 4],
+    routers: Vec<Netns>,
+    /// DHCP in each of them.
+    leases: Vec<Server>,
     /// Holds the far end of a cable that is plugged in nowhere.
     drawer: Netns,
     plugged: [Option<Place>; 2],
@@ -151,13 +79,14 @@ pub struct World {
 
 impl World {
     pub fn new() -> Result<World> {
-        let [home, phone, office, guest] = Place::ALL.map(|place| Netns::new(place.name()));
-        let world = World {
+        let routers = Place::ALL.map(|place| Netns::new(place.name()));
+        let mut world = World {
             laptop: Netns::new("laptop")?,
             gateway: Netns::new("gateway")?,
             servers: Netns::new("servers")?,
             internet: Netns::new("internet")?,
-            routers: [home?, phone?, office?, guest?],
+            routers: routers.into_iter().collect::<Result<_>>()?,
+            leases: Vec::new(),
             drawer: Netns::new("drawer")?,
             plugged: [None, None],
         };
@@ -165,6 +94,10 @@ impl World {
         world.lay_inside()?;
         world.lay_lans()?;
         world.lay_laptop()?;
+        for place in Place::ALL {
+            let server = Server::start(world.router(place), &place.offer())?;
+            world.leases.push(server);
+        }
         Ok(world)
     }
 
@@ -177,10 +110,29 @@ impl World {
         self.plugged[port as usize]
     }
 
-    /// Plugs a link in somewhere, after pulling it from where it is, and gives it what DHCP would.
+    /// Lets the router of a place offer something else from now on.
+    pub fn offer(&mut self, place: Place, offer: &Offer) -> Result<()> {
+        // The old one has to let go of its ports first.
+        self.leases[place as usize].end()?;
+        self.leases[place as usize] = Server::start(self.router(place), offer)?;
+        Ok(())
+    }
+
+    /// Plugs a link in somewhere, after pulling it from where it is, and gets an address there.
     ///
     /// The moment returned is that of the last address event.
     pub fn plug(&mut self, port: Port, place: Place) -> Result<Duration> {
+        self.plug_bare(port, place)?;
+        let leased = dhcp::lease(&self.laptop, port.interface(), port.metric())?;
+        if place.prefix_v6().is_none() {
+            return Ok(leased);
+        }
+        let advertised = dhcp::advertised(&self.laptop, port.interface())?;
+        Ok(leased.max(advertised))
+    }
+
+    /// The same, without an address: there is a carrier, and that is all.
+    pub fn plug_bare(&mut self, port: Port, place: Place) -> Result<()> {
         self.unplug(port)?;
         let router = self.router(place);
         self.drawer.ip(&format!(
@@ -195,7 +147,7 @@ impl World {
             Ok(link.contains("state UP").then_some(()))
         })?;
         self.plugged[port as usize] = Some(place);
-        self.lease(port, place)
+        self.listen_to_routers(port, true)
     }
 
     /// Pulls a link: the carrier is lost, and with it, as under NetworkManager, addresses and routes.
@@ -209,33 +161,15 @@ impl World {
             ))?;
             self.laptop
                 .ip(&format!("addr flush dev {link} scope global"))?;
-            // IPv4 routes go with their address, IPv6 routes stay with the link.
-            if place.prefix_v6().is_some() {
-                self.laptop
-                    .ip(&format!("-6 route del default dev {link}"))?;
-            }
+            self.listen_to_routers(port, false)?;
         }
         Ok(moment::now())
     }
 
-    fn lease(&self, port: Port, place: Place) -> Result<Duration> {
-        let (link, metric) = (port.interface(), port.metric());
-        let [router, ethernet, wifi] = place.addresses();
-        let (address, host) = match port {
-            Port::Ethernet => (ethernet, "50"),
-            Port::WiFi => (wifi, "51"),
-        };
-        let router = router.split('/').next().unwrap_or(router);
-        let mut batch = format!(
-            "addr add {address} dev {link}\nroute add default via {router} dev {link} metric {metric}\n"
-        );
-        if let Some(prefix) = place.prefix_v6() {
-            batch += &format!(
-                "addr add {prefix}{host}/64 dev {link} nodad\nroute add default via {prefix}1 dev {link} metric {metric}\n"
-            );
-        }
-        self.laptop.ip_batch(&batch)?;
-        Ok(moment::now())
+    /// Whether the link has IPv6. The kernel asks for routers when it gets it, not when a carrier comes back.
+    fn listen_to_routers(&self, port: Port, listen: bool) -> Result<()> {
+        let key = format!("ipv6.conf.{}.disable_ipv6", port.interface());
+        self.laptop.sysctl(&key, if listen { "0" } else { "1" })
     }
 
     fn lay_internet(&self) -> Result<()> {
@@ -243,8 +177,7 @@ impl World {
         self.internet.ip("addr add 198.51.100.1/24 dev wan")?;
         // So that what goes nowhere is told to be unreachable, and nobody waits for it.
         forwards(&self.internet)?;
-        let home = |place: Place| (self.router(place), place.public_address());
-        let sites = [Place::Home, Place::Phone, Place::Office].map(home);
+        let sites = CONNECTED.map(|place| (self.router(place), place.public_address()));
         for (site, address) in sites.into_iter().chain([(&self.gateway, GATEWAY.ip())]) {
             veth((site, "wan"), (&self.internet, site.name()))?;
             self.internet
@@ -256,9 +189,10 @@ impl World {
     }
 
     fn lay_inside(&self) -> Result<()> {
-        let office = self.router(Place::Office);
+        let [office, annex, branch] =
+            [Place::Office, Place::Annex, Place::Branch].map(|place| self.router(place));
         bridge(&self.servers, "dmz", "02:00:0a:14:00:0a")?;
-        for site in [office, &self.gateway] {
+        for site in [office, annex, branch, &self.gateway] {
             veth((site, "inside"), (&self.servers, site.name()))?;
             self.servers
                 .ip(&format!("link set {} master dmz", site.name()))?;
@@ -271,7 +205,10 @@ impl World {
              route add default via 10.20.0.1\n\
              route add default via fd20::1\n\
              route add 10.20.200.0/24 via 10.20.0.2\n\
-             route add fd20:0:0:200::/64 via fd20::2\n",
+             route add fd20:0:0:200::/64 via fd20::2\n\
+             route add 10.20.6.0/24 via 10.20.0.3\n\
+             route add fd20:0:0:6::/64 via fd20::3\n\
+             route add 10.20.255.9 via 10.20.0.4\n",
         )?;
         self.gateway.ip_batch(
             "addr add 10.20.0.2/24 dev inside\n\
@@ -281,6 +218,21 @@ impl World {
         )?;
         office
             .ip_batch("addr add 10.20.0.1/24 dev inside\naddr add fd20::1/64 dev inside nodad\n")?;
+        annex.ip_batch(
+            "addr add 10.20.0.3/24 dev inside\n\
+             addr add fd20::3/64 dev inside nodad\n\
+             route add 10.20.0.0/16 via 10.20.0.1\n\
+             route add fd20::/48 via fd20::1\n",
+        )?;
+        branch.ip_batch(&format!(
+            "addr add 10.20.0.4/24 dev inside\n\
+             addr add {BRANCH}/32 dev inside\n\
+             route add 10.20.0.0/16 via 10.20.0.1\n"
+        ))?;
+        branch.nft(&format!(
+            "table ip inside {{ chain out {{ type nat hook postrouting priority 100; \
+             oifname \"inside\" snat to {BRANCH}; }}; }}\n"
+        ))?;
         forwards(&self.gateway)
     }
 
@@ -288,13 +240,14 @@ impl World {
         for (number, place) in (1..).zip(Place::ALL) {
             let router = self.router(place);
             bridge(router, "lan", &format!("02:00:00:00:01:{number:02x}"))?;
-            router.ip(&format!("addr add {} dev lan", place.addresses()[0]))?;
+            router.ip(&format!("addr add {} dev lan", place.router_address()))?;
             if let Some(prefix) = place.prefix_v6() {
-                router.ip(&format!("addr add {prefix}1/64 dev lan nodad"))?;
+                let router_v6 = format!("{}1/64", prefix.network());
+                router.ip(&format!("addr add {router_v6} dev lan nodad"))?;
             }
             forwards(router)?;
         }
-        for place in [Place::Home, Place::Phone, Place::Office] {
+        for place in CONNECTED {
             self.router(place).nft(
                 "table ip nat { chain out { type nat hook postrouting priority 100; oifname \"wan\" masquerade; }; }\n",
             )?;
@@ -320,6 +273,12 @@ impl World {
             )?;
             self.drawer
                 .ip(&format!("link set {} down", port.far_end()))?;
+            let (link, metric) = (port.interface(), port.metric());
+            self.laptop
+                .ip(&format!("link set {link} address {}", port.mac()))?;
+            let key = format!("ipv6.conf.{link}.ra_defrtr_metric");
+            self.laptop.sysctl(&key, &metric.to_string())?;
+            self.listen_to_routers(port, false)?;
         }
         // As systemd's default sysctl.d has it.
         self.laptop.sysctl("ipv4.conf.all.rp_filter", "2")?;

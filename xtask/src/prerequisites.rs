@@ -41,7 +41,12 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
     ("iputils-ping", Program("ping")),
+    // a lease renewed from a socket that is bound to nothing
+    ("isc-dhcp-client", Program("dhclient")),
     ("tcpdump", Program("tcpdump")),
+    // the lab's DHCP, both ends
+    ("dnsmasq-base", Program("dnsmasq")),
+    ("busybox", Program("busybox")),
     ("valgrind", Program("valgrind")),
     ("wireguard-tools", Program("wg")),
     // wg-quick's way to set a default route
