@@ -16,6 +16,11 @@ pub fn sluss() -> Result<PathBuf> {
     built("release/sluss")
 }
 
+/// The shipped beacon.
+pub fn sluss_beacon() -> Result<PathBuf> {
+    built("release/sluss-beacon")
+}
+
 /// The module for PAM.
 pub fn pam_sluss() -> Result<PathBuf> {
     built("release/libpam_sluss.so")

@@ -1,8 +1,8 @@
 //! The laptop's software in the lab: the shipped daemon and command, run as processes as a user would have them.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,11 @@ use crate::netns::{Netns, Process};
 
 /// What IT writes into the policy, as far as the lab varies it.
 pub struct Policy {
-    pub endpoint: SocketAddr,
+    /// The sections `[[endpoint]]`.
+    pub endpoints: String,
     pub gateway_key: [u8; 32],
-    pub beacon: SocketAddr,
-    pub beacon_pin: String,
+    /// The sections `[[beacon]]`.
+    pub beacons: String,
     /// Further sections.
     pub more: String,
 }
@@ -32,17 +33,21 @@ impl Policy {
     pub fn text(&self) -> String {
         format!(
             "schema = 1\n\
-             [[endpoint]]\naddress = \"{}\"\n\
+             {}\
              [gateway]\nname = \"vpn.example.se\"\npublic_key = \"{}\"\n\
              [internal]\nprefixes = [\"10.20.0.0/16\", \"fd20::/48\"]\n\
-             [[beacon]]\nname = \"city hall\"\nkind = \"tls\"\naddresses = [\"{}\"]\npins = [\"{}\"]\n{}",
-            self.endpoint,
+             {}{}",
+            self.endpoints,
             STANDARD.encode(self.gateway_key),
-            self.beacon,
-            self.beacon_pin,
+            self.beacons,
             self.more,
         )
     }
+}
+
+/// A section `[[endpoint]]` for a gateway that is called at one address, or by a name.
+pub fn endpoint(address: impl Display) -> String {
+    format!("[[endpoint]]\naddress = \"{address}\"\n")
 }
 
 /// A laptop with policy and binding on disk, and the daemon running or not.

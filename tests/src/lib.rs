@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod authority;
+pub mod beacon;
 pub mod bench;
 pub mod boot_clock;
 pub mod capture;

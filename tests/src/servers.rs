@@ -1,4 +1,4 @@
-//! The internal servers: a web page that names who it sees, an echo, and the beacon.
+//! The internal servers: a web page that names who it sees, and an echo.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -8,13 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection};
 
 use crate::netns::Netns;
-use crate::world::{BEACON, World};
+use crate::world::World;
 
 /// Ports of the internal server besides the web's 80.
 const ECHO: u16 = 7;
@@ -139,64 +135,8 @@ impl Drop for Stream {
     }
 }
 
-/// The proof of being inside: a TLS 1.3 server with a key of its own.
-pub struct Beacon {
-    pin: String,
-    greeted: Arc<AtomicUsize>,
-}
-
-impl Beacon {
-    /// Starts a beacon with a new key at the address where the policy expects it.
-    pub fn start(servers: &Netns) -> Result<Beacon> {
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        let certificate =
-            rcgen::CertificateParams::new(vec!["beacon".to_owned()])?.self_signed(&key)?;
-        let digest = aws_lc_rs::digest::digest(
-            &aws_lc_rs::digest::SHA256,
-            &rcgen::PublicKeyData::subject_public_key_info(&key),
-        );
-        let pin = format!("sha256:{}", STANDARD.encode(digest));
-
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            )?;
-        let config = Arc::new(config);
-        let greeted = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&greeted);
-        serve(servers, BEACON, move |mut stream| {
-            let Ok(mut tls) = ServerConnection::new(Arc::clone(&config)) else {
-                return;
-            };
-            while tls.is_handshaking() {
-                if tls.complete_io(&mut stream).is_err() {
-                    return;
-                }
-            }
-            count.fetch_add(1, Ordering::Relaxed);
-            // Until the prober hangs up.
-            let _ = tls.complete_io(&mut stream);
-        })?;
-        Ok(Beacon { pin, greeted })
-    }
-
-    /// The pin of its key, as a policy writes it.
-    pub fn pin(&self) -> &str {
-        &self.pin
-    }
-
-    /// How many handshakes it has completed.
-    pub fn greeted(&self) -> usize {
-        self.greeted.load(Ordering::Relaxed)
-    }
-}
-
 /// Answers each connection on a thread of its own, for as long as the process lives.
-fn serve(
+pub fn serve(
     netns: &Netns,
     at: SocketAddr,
     answer: impl Fn(TcpStream) + Send + Sync + 'static,

@@ -11,14 +11,15 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use sluss_policy::DeviceBinding;
 
+use crate::beacon::Beacon;
 use crate::boot_clock::BootClock;
 use crate::capture::{Capture, Packet};
 use crate::gateway::Gateway;
-use crate::laptop::{Laptop, Monitor, Policy};
+use crate::laptop::{Laptop, Monitor, Policy, endpoint};
 use crate::logind::Logind;
 use crate::moment;
 use crate::rig::{Rig, VirtualCard};
-use crate::servers::{self, Beacon, Stream};
+use crate::servers::{self, Stream};
 use crate::service_card::ServiceCard;
 use crate::world::{BEACON, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World, is_internal};
 
@@ -41,7 +42,7 @@ pub struct Stage<C = VirtualCard> {
     pub wire: Capture,
     /// What reaches the internal servers from the tunnel.
     pub inside: Capture,
-    /// What should not be: packets to internal addresses on the clear sides of all places but the office.
+    /// What should not be: packets to internal addresses on the clear sides of all places that are not inside.
     pub clear: Vec<Capture>,
     pub gateway: Gateway,
 }
@@ -64,6 +65,10 @@ pub struct Setup {
     pub card_policy: String,
     /// Further sections of the policy.
     pub policy: String,
+    /// The policy's sections `[[endpoint]]`, if not the one of the stage's gateway.
+    pub endpoints: Option<String>,
+    /// The policy's sections `[[beacon]]`, if not the one of the stage's beacon.
+    pub beacons: Option<String>,
     pub preshared_key: Option<[u8; 32]>,
     /// More in the daemon's environment.
     pub environment: Vec<(&'static str, OsString)>,
@@ -107,10 +112,9 @@ impl<C: ServiceCard> Stage<C> {
         let logind = Logind::start(&world.laptop, directory)?;
         let clock = BootClock::new(directory)?;
         let policy = Policy {
-            endpoint: GATEWAY,
+            endpoints: setup.endpoints.unwrap_or_else(|| endpoint(GATEWAY)),
             gateway_key: gateway.public_key(),
-            beacon: BEACON,
-            beacon_pin: beacon.pin().to_owned(),
+            beacons: setup.beacons.unwrap_or_else(|| beacon.section()),
             more: format!(
                 "[card]\n{}{}{}",
                 card.policy(),
@@ -286,7 +290,7 @@ fn clear_sides(world: &World) -> Result<Vec<Capture>> {
         };
         Capture::start(world.router(place), leaves)
     };
-    [Place::Home, Place::Phone, Place::Guest]
+    [Place::Home, Place::Phone, Place::Cafe, Place::Guest]
         .into_iter()
         .map(watch)
         .collect()

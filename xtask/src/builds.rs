@@ -88,9 +88,9 @@ pub(crate) fn for_tests() -> Result<()> {
 
 /// What plays in the lab.
 fn for_lab() -> Result<()> {
-    // The two binaries alone, so that nothing of the lab decides how they are built.
+    // The binaries alone, so that nothing of the lab decides how they are built.
     progress::show(
-        "Building the daemon and the command",
+        "Building the daemon, the command and the beacon",
         cargo().args([
             "build",
             "--release",
@@ -98,6 +98,8 @@ fn for_lab() -> Result<()> {
             "slussd",
             "--package",
             "sluss",
+            "--package",
+            "sluss-beacon",
         ]),
     )?;
     // On its own as well: what is loaded into a login has no part of the daemon's async runtime in it.

@@ -9,12 +9,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sluss_policy::{DeviceBinding, Source};
+use sluss_tests::beacon::Beacon;
 use sluss_tests::gateway::Gateway;
-use sluss_tests::laptop::{Laptop, Policy};
+use sluss_tests::laptop::{Laptop, Policy, endpoint};
 use sluss_tests::moment::eventually;
 use sluss_tests::rig::Rig;
-use sluss_tests::servers::{self, Beacon};
-use sluss_tests::world::{BEACON, GATEWAY, WEB, World};
+use sluss_tests::servers;
+use sluss_tests::world::{GATEWAY, WEB, World};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The factory's PINs of the lab's OpenPGP cards, as a script gives them.
@@ -46,10 +47,9 @@ impl Office {
         let beacon = Beacon::start(&world.servers)?;
         servers::start(&world)?;
         let policy = Policy {
-            endpoint: GATEWAY,
+            endpoints: endpoint(GATEWAY),
             gateway_key: gateway.public_key(),
-            beacon: BEACON,
-            beacon_pin: beacon.pin().to_owned(),
+            beacons: beacon.section(),
             more: format!("[card]\n{card_policy}"),
         };
         let mut laptop = Laptop::unenrolled(world.laptop.clone(), directory, &policy)?;

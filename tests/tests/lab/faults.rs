@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use sluss_tests::beacon::Beacon;
 use sluss_tests::moment::{eventually, now};
 use sluss_tests::rig::Fault;
-use sluss_tests::servers::{Beacon, Stream};
+use sluss_tests::servers::Stream;
 use sluss_tests::stage::{Boot, PATIENCE, Stage};
 use sluss_tests::world::{Place, Port, TUNNEL, WEB};
 

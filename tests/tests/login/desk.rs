@@ -16,14 +16,15 @@ use sluss_card::key::{Algorithm, CardKey};
 use sluss_policy::{DeviceBinding, Source};
 use sluss_tests::artifacts;
 use sluss_tests::authority::Authority;
+use sluss_tests::beacon::Beacon;
 use sluss_tests::container::{Container, Disk};
 use sluss_tests::gateway::Gateway;
-use sluss_tests::laptop::Policy;
+use sluss_tests::laptop::{Policy, endpoint};
 use sluss_tests::moment::eventually;
 use sluss_tests::rig::Rig;
-use sluss_tests::servers::{self, Beacon};
+use sluss_tests::servers;
 use sluss_tests::service_card::{SealedToPiv, ServiceCard};
-use sluss_tests::world::{BEACON, GATEWAY, TUNNEL, TUNNEL_V6, WEB, World};
+use sluss_tests::world::{GATEWAY, TUNNEL, TUNNEL_V6, WEB, World};
 
 use crate::person;
 
@@ -64,10 +65,9 @@ impl Desk {
         let beacon = Beacon::start(&world.servers)?;
         servers::start(&world)?;
         let policy = Policy {
-            endpoint: GATEWAY,
+            endpoints: endpoint(GATEWAY),
             gateway_key: gateway.public_key(),
-            beacon: BEACON,
-            beacon_pin: beacon.pin().to_owned(),
+            beacons: beacon.section(),
             more: policy.to_owned(),
         };
         let binding = DeviceBinding {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sluss_platform::{TunConfig, TunDevice};
-use sluss_policy::Beacon;
+use sluss_policy::{Beacon, BeaconKind, Policy, Source};
 use sluss_supervisor::{Evidence, HostMode, Link, Outcome};
+use sluss_tests::beacon;
 use sluss_tests::capture::Capture;
+use sluss_tests::laptop;
 use sluss_tests::netns::Netns;
-use sluss_tests::servers;
 use sluss_tests::world::BEACON;
 use sluss_tunnel::Offload;
 use slussd::probe;
@@ -39,7 +40,7 @@ pub(crate) fn beacons_are_told_apart() -> Result<()> {
 
     laptop.apply(&config(HostMode::Closed))?;
     let link = laptop.link("eth0")?;
-    let ask = |address, pin: &str| one(&laptop, beacon(address, pin), &link);
+    let ask = |address, pin: &str| one(&laptop, asked(address, pin), &link);
     ensure!(ask(BEACON, real.pin())? == Outcome::Proved);
     ensure!(ask(BEACON, NOBODY)? == Outcome::WrongKey);
     ensure!(ask(portal, NOBODY)? == Outcome::NotTls);
@@ -63,7 +64,7 @@ pub(crate) fn a_lost_packet_is_no_lost_probe() -> Result<()> {
          tcp dport 8443 tcp flags syn numgen inc mod 2 0 drop; }; }",
     )?;
     let began = Instant::now();
-    let outcome = one(&laptop, beacon(BEACON, real.pin()), &laptop.link("eth0")?)?;
+    let outcome = one(&laptop, asked(BEACON, real.pin()), &laptop.link("eth0")?)?;
     let took = began.elapsed();
     println!(
         "measured {} ms to a proof with the first packet lost",
@@ -88,7 +89,7 @@ pub(crate) fn probes_never_use_the_tunnel() -> Result<()> {
     })?;
     let on_link = Capture::start(&street.netns, to_beacon)?;
 
-    let outcome = one(&laptop, beacon(BEACON, NOBODY), &laptop.link("eth0")?)?;
+    let outcome = one(&laptop, asked(BEACON, NOBODY), &laptop.link("eth0")?)?;
     ensure!(outcome != Outcome::Proved, "{outcome:?}");
     soon("both attempts leave by the link", || on_link.count() >= 2)?;
     ensure!(in_tunnel.count() == 0, "{:?}", in_tunnel.packets());
@@ -117,7 +118,7 @@ pub(crate) fn answers_pass_the_reverse_path_check() -> Result<()> {
                 .netns
                 .sysctl(&format!("ipv4.conf.{scope}.rp_filter"), strictness)?;
         }
-        let outcome = one(&laptop, beacon(BEACON, real.pin()), &link)?;
+        let outcome = one(&laptop, asked(BEACON, real.pin()), &link)?;
         ensure!(
             outcome == Outcome::Proved,
             "rp_filter {strictness}: {outcome:?}"
@@ -143,11 +144,8 @@ pub(crate) fn a_proof_cuts_the_waiting_short() -> Result<()> {
     silent.netns.nft("table ip quiet { chain c { type filter hook prerouting priority 0; tcp dport 8443 drop; }; }")?;
     let links = vec![laptop.link("wlan0")?, laptop.link("eth0")?];
     let began = Instant::now();
-    let told = laptop.run(probe::evidence(
-        vec![beacon(BEACON, real.pin())],
-        links,
-        Duration::from_secs(5),
-    ));
+    let policy = policy(asked(BEACON, real.pin()));
+    let told = laptop.run(probe::evidence(&policy, &links, Duration::from_secs(5)));
     let took = began.elapsed();
     println!(
         "measured {} ms to a proof with a silent second link",
@@ -160,28 +158,43 @@ pub(crate) fn a_proof_cuts_the_waiting_short() -> Result<()> {
 }
 
 /// The beacon of the lab, where the policy expects it.
-fn office(street: &Street) -> Result<servers::Beacon> {
+fn office(street: &Street) -> Result<beacon::Beacon> {
     let address = BEACON.ip();
     let netns: &Netns = &street.netns;
     netns.ip(&format!("addr add {address} dev lo"))?;
-    servers::Beacon::start(netns)
+    beacon::Beacon::start(netns)
 }
 
-fn beacon(address: SocketAddr, pin: &str) -> Beacon {
+fn asked(address: SocketAddr, pin: &str) -> Beacon {
     Beacon {
         name: address.ip().to_string(),
-        address,
+        kind: BeaconKind::Beacon,
+        addresses: vec![address],
         pins: vec![pin.parse().expect("a pin")],
+        site: None,
+        nat: Vec::new(),
     }
 }
 
+/// One with this beacon alone.
+fn policy(beacon: Beacon) -> Policy {
+    let text = laptop::Policy {
+        endpoints: laptop::endpoint(GATEWAY),
+        gateway_key: [9; 32],
+        beacons: String::new(),
+        more: String::new(),
+    }
+    .text();
+    let (file, text) = ("policy.toml", text.as_str());
+    let mut policy = Policy::parse(&[Source { file, text }]).expect("it is a policy");
+    policy.beacons = vec![beacon];
+    policy
+}
+
 fn one(laptop: &Laptop, beacon: Beacon, link: &Link) -> Result<Outcome> {
-    let asked: IpAddr = beacon.address.ip();
-    let told = laptop.run(probe::evidence(vec![beacon], vec![link.clone()], PATIENCE));
-    ensure!(
-        told.len() == 1 && told[0].beacon == asked.to_string(),
-        "{told:?}"
-    );
+    let address = beacon.addresses[0];
+    let told = laptop.run(probe::evidence(&policy(beacon), &[link.clone()], PATIENCE));
+    ensure!(told.len() == 1 && told[0].address == address, "{told:?}");
     outcome_on(&link.id.name, &told)
 }
 
