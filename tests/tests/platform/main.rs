@@ -1,5 +1,6 @@
 //! What the host does with internal traffic, seen from the wires: nothing leaves but by the way that the mode gives.
 
+mod home;
 mod inside;
 mod probes;
 mod recovery;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use sluss_tests::{trial, trials};
 
+use home::*;
 use inside::*;
 use probes::*;
 use recovery::*;
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
         trial!(removal_leaves_no_trace_and_nothing_else_undone),
         trial!(inside_uses_the_verified_link_only),
         trial!(inside_closes_when_the_link_goes),
+        trial!(a_home_inside_the_prefix_keeps_its_names_and_its_lease),
+        trial!(the_resolver_that_a_network_names_is_asked_on_its_link),
+        trial!(a_router_that_takes_an_internal_address_gets_questions_only),
         trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
         trial!(watcher_ignores_neighbours_and_our_own_changes),
         trial!(watcher_may_be_interrupted_at_any_time),
