@@ -40,6 +40,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     ("iproute2", Program("ip")),
     ("nftables", Program("nft")),
     ("ethtool", Program("ethtool")),
+    // the DNS64 of a network without IPv4
+    ("unbound", Program("unbound")),
     ("iputils-ping", Program("ping")),
     // a lease renewed from a socket that is bound to nothing
     ("isc-dhcp-client", Program("dhclient")),

@@ -100,8 +100,8 @@ pub(super) const AREAS: &[Area] = &[
     },
     Area {
         name: "platform",
-        shows: "routes, firewall, links and clock of a real kernel",
-        checks: &[Crate("sluss-platform"), Lab("platform")],
+        shows: "routes, firewall, links, names and clock of a real kernel",
+        checks: &[Crate("sluss-platform"), Lab("platform"), Lab("names")],
         ..PLAIN
     },
     Area {
