@@ -11,6 +11,10 @@ mod files;
 #[path = "../../../crates/sluss/src/agent/assuan.rs"]
 mod assuan;
 
+// A daemon is more than a fuzzer wants to link, and this part of it needs nothing else of it.
+#[path = "../../../crates/slussd/src/resolver/question.rs"]
+mod question;
+
 /// One way in.
 pub struct Target {
     /// Also the corpus's folder.
@@ -55,7 +59,37 @@ pub const TARGETS: &[Target] = &[
         name: "assuan",
         run: read_pinentry,
     },
+    Target {
+        name: "names",
+        run: hear_a_resolver,
+    },
 ];
+
+/// What a resolver says, or whoever answers in its place; the first byte is the family. The identifier is always the right
+/// one: nobody has to guess it who floods the laptop for long enough.
+fn hear_a_resolver(bytes: &[u8]) {
+    let Some((first, [high, low, ..])) = bytes.split_first() else {
+        return;
+    };
+    let family = match first % 2 {
+        0 => question::Family::V4,
+        _ => question::Family::V6,
+    };
+    let name = "vpn.example.se".parse().expect("a host name");
+    let asked = question::Question::new(&name, family, u16::from_be_bytes([*high, *low]));
+    match asked.read(&bytes[1..]) {
+        Some(question::Answer::Addresses(addresses)) => {
+            assert!((1..=8).contains(&addresses.len()));
+            let is_ours = |it: &std::net::IpAddr| it.is_ipv4() == (family == question::Family::V4);
+            assert!(addresses.iter().all(is_ours));
+        }
+        Some(_) | None => {}
+    }
+    assert!(
+        asked.read(asked.bytes()).is_none(),
+        "a question is no answer"
+    );
+}
 
 /// What a pinentry says, in pieces: the first byte is their size.
 fn read_pinentry(bytes: &[u8]) {
