@@ -6,18 +6,19 @@
 
 pub mod answer;
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sluss_platform::net;
 use sluss_policy::{Host, HttpAddress, PortalRules};
-use sluss_supervisor::{LinkId, PortalAnswer, PortalCheck};
+use sluss_supervisor::{Link, LinkId, PortalAnswer, PortalCheck};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::resolver::Resolver;
 use answer::Page;
 
 /// How long the other addresses of the server may still say that the way is clear, once one was answered by a portal.
@@ -82,37 +83,23 @@ impl From<Finding> for PortalAnswer {
 }
 
 /// Asks on every link at once; each has an answer after `patience` at the latest. Stops when it is dropped.
-///
-/// `resolve` finds the server's addresses as the link's own network gives them, if policy names the server.
-pub async fn check<R>(
+pub async fn check(
     rules: &PortalRules,
-    links: impl IntoIterator<Item = LinkId>,
+    resolver: &Resolver,
+    links: &[Link],
     patience: Duration,
-    resolve: impl Fn(&LinkId) -> R,
-) -> Vec<PortalCheck>
-where
-    R: Future<Output = Vec<IpAddr>> + Send + 'static,
-{
+) -> Vec<PortalCheck> {
     let until = Instant::now() + patience;
-    let mut asking = JoinSet::new();
-    for (place, link) in links.into_iter().enumerate() {
-        let addresses = match &rules.probe.host {
-            Host::Address(address) => Ok(vec![*address]),
-            Host::Name(_) => Err(resolve(&link)),
-        };
-        let rules = rules.clone();
-        asking.spawn(async move {
-            let addresses = match addresses {
-                Ok(addresses) => addresses,
-                Err(resolving) => timeout_at(until, resolving).await.unwrap_or_default(),
-            };
-            let answer = ask(&rules, &link, &addresses, until).await.finding.into();
-            (place, PortalCheck { link, answer })
-        });
-    }
-    let mut checks = asking.join_all().await;
-    checks.sort_by_key(|(place, _)| *place);
-    checks.into_iter().map(|(_, check)| check).collect()
+    let asking = links.iter().map(async |link| {
+        let resolving = resolver.addresses(&rules.probe.host, link);
+        let addresses = timeout_at(until, resolving).await.unwrap_or_default();
+        let answer = ask(rules, &link.id, &addresses, until).await;
+        PortalCheck {
+            link: link.id.clone(),
+            answer: answer.finding.into(),
+        }
+    });
+    join_all(asking).await
 }
 
 /// Asks on one link, at all addresses at once. The way is clear if it is by one of them.
