@@ -24,6 +24,8 @@ const UDP: u8 = 17;
 const TCP: u8 = 6;
 /// How much of a datagram is kept.
 const DATAGRAM: usize = 128;
+/// The same of a TCP segment.
+const SEGMENT: usize = 4096;
 /// `PACKET_OUTGOING` of linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
@@ -42,6 +44,8 @@ pub struct Packet {
     pub ports: (u16, u16),
     /// How a UDP datagram begins, or all of a short one: first comes the message type, if it is WireGuard.
     pub datagram: Box<[u8]>,
+    /// How the content of a TCP segment begins: all of a TLS greeting, or of a short HTTP request.
+    pub segment: Box<[u8]>,
     /// Length with IP header, in bytes.
     pub length: usize,
 }
@@ -278,6 +282,13 @@ fn parse(bytes: &[u8], at: Duration, interface: Arc<str>, outgoing: bool) -> Opt
         Some(datagram) if protocol == UDP => &datagram[..datagram.len().min(DATAGRAM)],
         Some(_) | None => &[],
     };
+    let header = payload
+        .get(12)
+        .map_or(0, |offset| usize::from(offset >> 4) * 4);
+    let segment = match payload.get(header..) {
+        Some(segment) if protocol == TCP => &segment[..segment.len().min(SEGMENT)],
+        Some(_) | None => &[],
+    };
     Some(Packet {
         at,
         interface,
@@ -287,6 +298,7 @@ fn parse(bytes: &[u8], at: Duration, interface: Arc<str>, outgoing: bool) -> Opt
         protocol,
         ports,
         datagram: datagram.into(),
+        segment: segment.into(),
         length: bytes.len(),
     })
 }
