@@ -25,11 +25,14 @@ use tracing::{info, warn};
 use crate::agents::Agents;
 use crate::binding;
 use crate::card_config;
+use crate::doctor;
 use crate::engine::{CallId, Effect, Engine, Figures, Input};
 use crate::enrolment::{self, Desk, Outcome};
 use crate::host_worker;
+use crate::portal;
 use crate::probe;
 use crate::reach_worker;
+use crate::resolver::Resolver;
 use crate::tunnel::{Running, Stamp};
 use crate::vault::HostVault;
 
@@ -46,6 +49,8 @@ pub struct Settings {
     pub binding: Option<DeviceBinding>,
     pub state_dir: PathBuf,
     pub socket: PathBuf,
+    /// Where the network's resolvers stand if no service knows them.
+    pub resolv_conf: PathBuf,
     /// Where a PIN and an unwrapped key are kept; None: the best that this kernel has.
     pub memory: Option<Kind>,
 }
@@ -131,6 +136,9 @@ struct Daemon {
     reach: mpsc::UnboundedSender<bool>,
     reach_worker: JoinHandle<()>,
     probe: Option<(Op, AbortHandle)>,
+    portal: Option<(Op, AbortHandle)>,
+    /// The search for the gateway.
+    search: Option<AbortHandle>,
     calls: HashMap<CallId, Answer>,
     last_call: u64,
     monitors: Vec<Monitor>,
@@ -180,6 +188,8 @@ impl Daemon {
             reach,
             reach_worker,
             probe: None,
+            portal: None,
+            search: None,
             calls: HashMap::new(),
             last_call: 0,
             monitors: Vec::new(),
@@ -242,11 +252,17 @@ impl Daemon {
                     probe.abort();
                 }
             }
-            Effect::CheckPortal { op, .. } => drop(self.inputs.send(Input::PortalChecked {
+            Effect::CheckPortal {
                 op,
-                checks: Vec::new(),
-            })),
-            Effect::CancelPortalCheck { .. } => {}
+                links,
+                deadline,
+            } => self.check_portal(op, links, deadline),
+            Effect::CancelPortalCheck { op } => {
+                if let Some((_, check)) = self.portal.take_if(|(running, _)| *running == op) {
+                    check.abort();
+                }
+            }
+            Effect::Resolve { links } => self.resolve(links),
             Effect::Card {
                 op,
                 command,
@@ -254,6 +270,9 @@ impl Daemon {
             } => self.cards.send(op, command, timeout),
             Effect::StartTunnel { op } => self.start_tunnel(op),
             Effect::StopTunnel { op } => {
+                if let Some(search) = self.search.take() {
+                    search.abort();
+                }
                 if let Some(running) = self.tunnel.take() {
                     running.stop();
                 }
@@ -291,6 +310,18 @@ impl Daemon {
             Effect::Why { call } => {
                 let why = Response::Why(self.status().why());
                 self.answer(call, why);
+            }
+            Effect::Observe {
+                call,
+                links,
+                reached,
+            } => self.observe(call, links, reached),
+            Effect::Diagnosis { call, observed } => {
+                let enrolled = self.settings.binding.is_some();
+                let diagnosis = self
+                    .engine
+                    .diagnosis(&observed, enrolled, self.figures(), now());
+                self.answer(call, Response::Diagnosis(diagnosis));
             }
             Effect::Monitor { call } => {
                 if let Some(answer) = self.calls.remove(&call) {
@@ -351,9 +382,53 @@ impl Daemon {
         self.probe = Some((op, task.abort_handle()));
     }
 
+    fn check_portal(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
+        let Some(rules) = self.settings.policy.portal.clone() else {
+            return;
+        };
+        let (resolver, inputs) = (self.resolver(), self.inputs.clone());
+        let patience = deadline.since(now());
+        let task = tokio::spawn(async move {
+            let checks = portal::check(&rules, &resolver, &links, patience).await;
+            drop(inputs.send(Input::PortalChecked { op, checks }));
+        });
+        self.portal = Some((op, task.abort_handle()));
+    }
+
+    /// Looks for the gateway until there is something to call.
+    fn resolve(&mut self, links: Vec<sup::Link>) {
+        let (resolver, inputs) = (self.resolver(), self.inputs.clone());
+        let endpoints = self.settings.policy.endpoints.clone();
+        let timing = self.settings.policy.timing.clone();
+        let task = tokio::spawn(async move {
+            let mut pause = timing.retry_first;
+            loop {
+                let resolution = resolver.resolve(&endpoints, &links).await;
+                let found = !resolution.groups.is_empty();
+                if inputs.send(Input::GatewayFound(resolution)).is_err() || found {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(timing.retry_limit);
+            }
+        });
+        if let Some(earlier) = self.search.replace(task.abort_handle()) {
+            earlier.abort();
+        }
+    }
+
+    fn resolver(&self) -> Resolver {
+        Resolver {
+            internal: self.settings.policy.internal.clone(),
+            resolv_conf: self.settings.resolv_conf.clone(),
+        }
+    }
+
     fn host_config(&self, rules: HostRules) -> HostConfig {
         HostConfig {
             rules,
+            // The worker asks for them.
+            resolvers: Vec::new(),
             internal: self.settings.policy.internal.clone(),
             tun: TunConfig {
                 name: TunConfig::NAME.to_owned(),
@@ -376,13 +451,23 @@ impl Daemon {
         let _ = self.host.send(order);
     }
 
+    fn observe(&self, call: CallId, links: Vec<sup::Link>, reached: bool) {
+        let (policy, resolver) = (self.settings.policy.clone(), self.resolver());
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let observed = doctor::observe(&policy, &resolver, &links, reached).await;
+            let observed = Box::new(observed);
+            drop(inputs.send(Input::Observed { call, observed }));
+        });
+    }
+
+    fn figures(&self) -> Figures {
+        let running = self.tunnel.as_ref();
+        running.map_or_else(Figures::default, |running| running.figures(now()))
+    }
+
     fn status(&self) -> Status {
-        let now = now();
-        let figures = self
-            .tunnel
-            .as_ref()
-            .map_or_else(Figures::default, |running| running.figures(now));
-        self.engine.status(figures, now)
+        self.engine.status(self.figures(), now())
     }
 
     /// Tells monitors and agents what is new.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use sluss_ipc::ResolutionFault;
 use sluss_policy::Policy;
-use sluss_supervisor::{Evidence, Link, LinkId, PortalCheck};
+use sluss_supervisor::{Evidence, Link, PortalCheck};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -64,18 +64,7 @@ async fn portal(policy: &Policy, resolver: &Resolver, links: &[Link]) -> Vec<Por
     let Some(rules) = &policy.portal else {
         return Vec::new();
     };
-    let addresses = |id: &LinkId| {
-        let link = links.iter().find(|it| it.id == *id).cloned();
-        let (resolver, host) = (resolver.clone(), rules.probe.host.clone());
-        async move {
-            match link {
-                Some(link) => resolver.addresses(&host, &link).await,
-                None => Vec::new(),
-            }
-        }
-    };
-    let ids = links.iter().map(|link| link.id.clone());
-    portal::check(rules, ids, PATIENCE, addresses).await
+    portal::check(rules, resolver, links, PATIENCE).await
 }
 
 /// The system's answer, by whatever way the system takes; its own thread may wait for longer than we do.

@@ -12,6 +12,7 @@
 
 mod calls;
 mod cards;
+mod gateway;
 mod report;
 pub(crate) mod words;
 
@@ -24,8 +25,10 @@ use sluss_supervisor::{self as sup, Action, Op};
 use sluss_wg::DhError;
 use tracing::info;
 
+use crate::doctor::Observed;
+use crate::resolver::Resolution;
 use cards::CardDesk;
-pub use report::Figures;
+pub use report::{Called, Figures};
 
 /// How long the card may take for a PIN: a slow one takes about a second, a busy one waits for another program.
 const VERIFY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +70,8 @@ pub enum Input {
     },
     /// Its device has another MTU now.
     TunnelResized,
+    /// Where the gateway is on the present network.
+    GatewayFound(Resolution),
     HostApplied {
         op: Op,
     },
@@ -81,6 +86,11 @@ pub enum Input {
     Called {
         call: CallId,
         request: Request,
+    },
+    /// What was asked for the diagnosis that `call` wants has its answers.
+    Observed {
+        call: CallId,
+        observed: Box<Observed>,
     },
     /// The engine's deadline has come.
     Tick,
@@ -104,6 +114,10 @@ pub enum Effect {
     },
     CancelPortalCheck {
         op: Op,
+    },
+    /// Find the gateway, by these links. Takes the place of an earlier search.
+    Resolve {
+        links: Vec<sup::Link>,
     },
     Card {
         op: sluss_card::Op,
@@ -143,6 +157,17 @@ pub enum Effect {
     },
     Why {
         call: CallId,
+    },
+    /// Ask what only the network can answer on these links; `reached`: whether the internal network is.
+    Observe {
+        call: CallId,
+        links: Vec<sup::Link>,
+        reached: bool,
+    },
+    /// Answer with [`Engine::diagnosis`].
+    Diagnosis {
+        call: CallId,
+        observed: Box<Observed>,
     },
     /// Answer with every change from now on.
     Monitor {
@@ -204,6 +229,10 @@ pub struct Engine {
     cards: CardDesk,
     /// The PIN that the card checks, and the call that waits for it.
     unlocking: Option<calls::Unlocking>,
+    /// Where the gateway is, if it was looked for.
+    found: Option<gateway::Found>,
+    /// Whether a diagnosis is being made.
+    diagnosing: bool,
     /// What was told last.
     reachable: bool,
 }
@@ -216,6 +245,8 @@ impl Engine {
             state: sup::State::new(),
             cards: CardDesk::new(),
             unlocking: None,
+            found: None,
+            diagnosing: false,
             reachable: false,
         }
     }
@@ -247,6 +278,7 @@ impl Engine {
             Input::TunnelStopped { op } => {
                 self.step(sup::Event::TunnelStopped { op }, now, &mut effects)
             }
+            Input::GatewayFound(resolution) => self.found_gateway(resolution, now, &mut effects),
             Input::TunnelResized => effects.push(Effect::Tunnel(TunnelOrder::Resized)),
             Input::Tunnel { op, event } => self.tunnel_event(op, event, now, &mut effects),
             Input::HostApplied { op } => {
@@ -269,6 +301,10 @@ impl Engine {
                 effects.push(self.cards.refresh());
             }
             Input::Called { call, request } => self.called(call, request, now, &mut effects),
+            Input::Observed { call, observed } => {
+                self.diagnosing = false;
+                effects.push(Effect::Diagnosis { call, observed });
+            }
             Input::Tick => self.step(sup::Event::Tick, now, &mut effects),
         }
         let reachable = self.reaches_internal();
@@ -300,9 +336,9 @@ impl Engine {
             | sup::Tunnel::Stopping { .. } => {
                 let applied = match &self.state.host {
                     sup::Host::Applied(rules) => Some(&rules.mode),
-                    sup::Host::Unknown
-                    | sup::Host::Applying { .. }
-                    | sup::Host::Failed { .. } => None,
+                    sup::Host::Unknown | sup::Host::Applying { .. } | sup::Host::Failed { .. } => {
+                        None
+                    }
                 };
                 matches!(applied, Some(sup::HostMode::Inside { .. }))
             }
@@ -363,7 +399,10 @@ impl Engine {
                 self.cards.forget_requests();
                 effects.push(Effect::Tunnel(TunnelOrder::ForgetKey));
             }
-            Action::StartTunnel { op } => effects.push(Effect::StartTunnel { op }),
+            Action::StartTunnel { op } => {
+                effects.push(Effect::StartTunnel { op });
+                self.look_for_gateway(effects);
+            }
             Action::StopTunnel { op } => effects.push(Effect::StopTunnel { op }),
             Action::RefreshTunnel => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
             Action::SetKeepalive { every } => {
@@ -437,6 +476,7 @@ impl Engine {
                 self.step(sup::Event::SessionEstablished { op }, now, effects)
             }
             Event::HandshakeUnanswered { attempts, .. } => {
+                self.missed_gateway(attempts, effects);
                 self.step(
                     sup::Event::HandshakeUnanswered { op, attempts },
                     now,

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use sluss_platform::secret::Kind;
-use sluss_platform::{files, process};
+use sluss_platform::{files, process, resolvers};
 use sluss_policy::{DeviceBinding, Policy, Source};
 use slussd::daemon::{self, Settings};
 use slussd::{binding, pkcs11};
@@ -32,6 +32,9 @@ struct Args {
     /// Where the daemon listens for the command
     #[arg(long, default_value = sluss_ipc::SOCKET_PATH)]
     socket: PathBuf,
+    /// Where the network's resolvers stand if no service knows them
+    #[arg(long, default_value = resolvers::RESOLV_CONF)]
+    resolv_conf: PathBuf,
     /// What goes to the log: error, warn, info, debug or trace
     #[arg(long, default_value = "info")]
     log: EnvFilter,
@@ -95,6 +98,7 @@ fn start(args: Args) -> anyhow::Result<()> {
         binding: read_binding(&args.state_dir)?,
         state_dir: args.state_dir,
         socket: args.socket,
+        resolv_conf: args.resolv_conf,
         memory: args.secret_memory.map(|memory| match memory {
             Memory::Hidden => Kind::Hidden,
             Memory::Locked => Kind::Locked,

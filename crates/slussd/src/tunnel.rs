@@ -18,7 +18,7 @@ use sluss_wg::{
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
 
-use crate::engine::{Figures, Input, TunnelOrder};
+use crate::engine::{Called, Figures, Input, TunnelOrder};
 
 /// A tunnel that runs.
 pub(crate) struct Running {
@@ -144,7 +144,6 @@ impl Running {
                 self.tunnel.command(Command::NetworkChanged(self.gateway))
             }
             TunnelOrder::SetEndpoints { groups } => self.endpoints(groups),
-            // What the tunnel cannot do yet.
             TunnelOrder::SetKeepalive { every } => self.keepalive(every),
             TunnelOrder::Resized => self.tunnel.command(Command::MtuChanged),
             TunnelOrder::ForgetKey => self.tunnel.command(Command::ForgetKey),
@@ -169,6 +168,14 @@ impl Running {
                 unanswered_handshakes: gateway.unanswered,
             }),
             endpoint: gateway.endpoint,
+            called: gateway
+                .endpoints
+                .iter()
+                .map(|it| Called {
+                    address: it.address,
+                    silent_ms: it.silent_since.map(age_ms),
+                })
+                .collect(),
             packets: stats
                 .conditions
                 .map(|conditions| path::report(conditions, self.policy_mtu, age_ms)),

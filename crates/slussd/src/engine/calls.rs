@@ -30,8 +30,16 @@ impl Engine {
             Request::Agent => return effects.push(Effect::Agent { call }),
             Request::Survey => return effects.push(Effect::Survey { call }),
             Request::Enroll(order) => return effects.push(Effect::Enroll { call, order }),
-            // Answered when the workers for them run.
-            Request::Doctor => Response::Refused(Refusal::Busy),
+            Request::Doctor if std::mem::replace(&mut self.diagnosing, true) => {
+                Response::Refused(Refusal::Busy)
+            }
+            Request::Doctor => {
+                return effects.push(Effect::Observe {
+                    call,
+                    links: self.state.links.clone(),
+                    reached: self.reaches_internal(),
+                });
+            }
             Request::Portal { renew: _ } => Response::Refused(Refusal::NoPortal),
             Request::Card => Response::Card(self.card_report()),
             Request::Policy => Response::Policy(self.policy_report()),

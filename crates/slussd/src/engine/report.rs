@@ -4,6 +4,8 @@ mod diagnosis;
 mod place;
 mod policy;
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluss_ipc as ipc;
@@ -16,12 +18,22 @@ use super::{Engine, words};
 const SILENT_ATTEMPTS: u32 = 3;
 
 /// What the engine itself does not know when it is asked for its status.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures {
     pub traffic: Option<ipc::Traffic>,
     /// The endpoint in use, if the tunnel is there.
-    pub endpoint: Option<std::net::SocketAddr>,
+    pub endpoint: Option<SocketAddr>,
+    /// All that the tunnel may call.
+    pub called: Vec<Called>,
     pub packets: Option<ipc::PacketReport>,
+}
+
+/// One address of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Called {
+    pub address: SocketAddr,
+    /// For how long it has been called without an answer; None if it was not called, or answers.
+    pub silent_ms: Option<u64>,
 }
 
 impl Engine {
@@ -44,13 +56,13 @@ impl Engine {
             links: place::links(state),
             portal: self.portal(now),
             key: self.key(),
-            tunnel: tunnel(state, figures),
+            tunnel: tunnel(state, &figures),
             intent: match state.intent {
                 sup::Intent::Automatic => ipc::Intent::Automatic,
                 sup::Intent::Stopped => ipc::Intent::Stopped,
             },
             host: host(&state.host),
-            gateway: Some(policy::gateway(&self.policy, figures.endpoint)),
+            gateway: Some(self.gateway(&figures, now)),
             card: self.card(),
             traffic: figures.traffic,
             packets: figures.packets,
@@ -63,7 +75,7 @@ impl Engine {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
             }),
-            warnings: self.warnings(figures),
+            warnings: self.warnings(&figures),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -126,7 +138,7 @@ impl Engine {
         }
     }
 
-    fn warnings(&self, figures: Figures) -> Vec<ipc::Warning> {
+    fn warnings(&self, figures: &Figures) -> Vec<ipc::Warning> {
         let slow = self
             .cards
             .inserted
@@ -140,6 +152,8 @@ impl Engine {
             missed.then_some(ipc::Warning::CardMissed),
             not_applied.then_some(ipc::Warning::HostNotApplied),
             place::is_on_open_wifi(&self.state).then_some(ipc::Warning::OpenWifi),
+            self.is_gateway_lost()
+                .then_some(ipc::Warning::NameNotResolved),
             figures
                 .loses_long_packets()
                 .then_some(ipc::Warning::LongPacketsLost),
@@ -163,7 +177,7 @@ impl Engine {
     }
 }
 
-fn tunnel(state: &sup::State, figures: Figures) -> ipc::Tunnel {
+fn tunnel(state: &sup::State, figures: &Figures) -> ipc::Tunnel {
     match &state.tunnel {
         sup::Tunnel::Down { retry } => ipc::Tunnel::Down {
             reason: down_reason(state, *retry),
@@ -184,7 +198,7 @@ fn tunnel(state: &sup::State, figures: Figures) -> ipc::Tunnel {
 }
 
 /// Whether it is time to say that the gateway does not answer: one lost packet is nothing while a session carries.
-fn gateway_silent(state: &sup::State, figures: Figures) -> bool {
+fn gateway_silent(state: &sup::State, figures: &Figures) -> bool {
     match state.tunnel {
         sup::Tunnel::Up {
             session: sup::Session::Awaited { attempts },

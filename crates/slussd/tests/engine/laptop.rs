@@ -108,7 +108,8 @@ impl Laptop {
                     }
                     Effect::CancelProbe { .. }
                     | Effect::CheckPortal { .. }
-                    | Effect::CancelPortalCheck { .. } => {}
+                    | Effect::CancelPortalCheck { .. }
+                    | Effect::Resolve { .. } => {}
                     Effect::Card { op, command, .. } => self.card.push((op, command)),
                     Effect::StartTunnel { op } => {
                         assert!(self.tunnel.is_none(), "one tunnel at a time");
@@ -145,7 +146,11 @@ impl Laptop {
                     Effect::Reachable(reachable) => self.reachable = reachable,
                     Effect::ReadyToSleep => self.asleep = true,
                     // Cards that are not served yet are the edge's business.
-                    Effect::Agent { .. } | Effect::Survey { .. } | Effect::Enroll { .. } => {}
+                    Effect::Agent { .. }
+                    | Effect::Survey { .. }
+                    | Effect::Enroll { .. }
+                    | Effect::Observe { .. }
+                    | Effect::Diagnosis { .. } => {}
                 }
             }
         }
@@ -259,8 +264,7 @@ impl Laptop {
         };
         let figures = Figures {
             traffic: self.tunnel.map(|_| traffic),
-            packets: None,
-            endpoint: None,
+            ..Figures::default()
         };
         self.engine.status(figures, sup::Time::since_boot(self.now))
     }

@@ -343,12 +343,15 @@ impl Day {
             Effect::CancelProbe { .. }
             | Effect::CheckPortal { .. }
             | Effect::CancelPortalCheck { .. }
+            | Effect::Resolve { .. }
             | Effect::ResizeTunnel { .. }
             | Effect::LockSession
             | Effect::Answer { .. }
             | Effect::Status { .. }
             | Effect::Why { .. }
             | Effect::Monitor { .. }
+            | Effect::Observe { .. }
+            | Effect::Diagnosis { .. }
             | Effect::Agent { .. }
             | Effect::ReadyToSleep
             | Effect::Reachable(_)

@@ -39,11 +39,6 @@ impl Engine {
         }
     }
 
-    /// Whether the internal network is reached, so that its names may be asked for.
-    pub fn reaches(&self) -> bool {
-        self.reaches_internal()
-    }
-
     fn is_proof(&self, evidence: &[sup::Evidence]) -> bool {
         evidence
             .iter()

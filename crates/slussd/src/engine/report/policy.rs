@@ -1,11 +1,10 @@
 //! The policy in the words of the IPC contract.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use sluss_ipc as ipc;
 use sluss_policy::{
-    AfterUse, BeaconKind, CardRules, Host, KeyMode, OnRemoval, PinLife, Policy, WhenInside,
+    AfterUse, BeaconKind, CardRules, KeyMode, OnRemoval, PinLife, Policy, WhenInside,
 };
 
 use super::millis;
@@ -64,29 +63,6 @@ pub(super) fn beacon_kind(kind: BeaconKind) -> ipc::BeaconKind {
     match kind {
         BeaconKind::Tls => ipc::BeaconKind::Tls,
         BeaconKind::Beacon => ipc::BeaconKind::Beacon,
-    }
-}
-
-/// The gateway while the tunnel that would know more about it is down.
-pub(super) fn gateway(policy: &Policy, in_use: Option<SocketAddr>) -> ipc::Gateway {
-    let endpoints = policy.endpoints.iter().map(|endpoint| ipc::Endpoint {
-        name: endpoint.address(),
-        priority: endpoint.priority,
-        resolution: match endpoint.host {
-            Host::Name(_) => ipc::Resolution::Pending,
-            Host::Address(_) => ipc::Resolution::Literal,
-        },
-        addresses: endpoint.written().collect(),
-        state: if endpoint.written().any(|address| Some(address) == in_use) {
-            ipc::EndpointState::InUse
-        } else {
-            ipc::EndpointState::Idle
-        },
-    });
-    ipc::Gateway {
-        name: policy.gateway.name.clone(),
-        address: in_use,
-        endpoints: endpoints.collect(),
     }
 }
 
