@@ -158,6 +158,13 @@ fn sites_of_their_own_are_counted_on_their_own() {
 }
 
 #[test]
+fn the_packaged_example_is_a_policy() {
+    let policy = parse(include_str!("../../../../packaging/examples/policy.toml"))
+        .unwrap_or_else(|errors| panic!("{errors:#?}"));
+    assert_eq!((policy.endpoints.len(), policy.beacons.len()), (2, 6));
+}
+
+#[test]
 fn what_nobody_could_prove_is_refused() {
     for lines in [
         "[location]\nrequire = \"beacon\"\n".to_owned()

@@ -115,3 +115,134 @@ impl Question {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: u16 = 0x5a5a;
+    const IN: [u8; 2] = [0, 1];
+    const A: u8 = 1;
+    const CNAME: u8 = 5;
+    /// The name of the question, which stands behind the header.
+    const ASKED: [u8; 2] = [0xc0, 12];
+
+    fn question(family: Family) -> Question {
+        Question::new(&"vpn.example.se".parse().unwrap(), family, ID)
+    }
+
+    /// An answer to it: flags, and records by their owner, type and data.
+    fn answer(family: Family, flags: [u8; 2], records: &[(&[u8], u8, &[u8])]) -> Vec<u8> {
+        let mut message = question(family).bytes().to_vec();
+        message[2..4].copy_from_slice(&flags);
+        message[7] = u8::try_from(records.len()).unwrap();
+        for (owner, rtype, data) in records {
+            message.extend([*owner, &[0, *rtype], &IN, &[0, 0, 0, 60, 0]].concat());
+            message.push(u8::try_from(data.len()).unwrap());
+            message.extend(*data);
+        }
+        message
+    }
+
+    fn read(records: &[(&[u8], u8, &[u8])]) -> Answer {
+        let answer = answer(Family::V4, [0x81, 0x80], records);
+        question(Family::V4).read(&answer).expect("it is an answer")
+    }
+
+    fn found(addresses: &[&str]) -> Answer {
+        Answer::Addresses(addresses.iter().map(|it| it.parse().unwrap()).collect())
+    }
+
+    /// As `dig +norec +noedns` writes it, but for the identifier and the wish for recursion.
+    #[test]
+    fn a_question_is_what_any_resolver_reads() {
+        let expected = b"\x5a\x5a\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03vpn\x07example\x02se\x00\x00\x01\x00\x01";
+        assert_eq!(question(Family::V4).bytes(), expected);
+        assert_eq!(question(Family::V6).bytes()[29], 28, "AAAA, RFC 3596, 2.1");
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_name() {
+        let (first, second) = ([198, 51, 100, 2], [203, 0, 113, 2]);
+        assert_eq!(
+            read(&[
+                (&ASKED, A, &first),
+                (&ASKED, A, &second),
+                (&ASKED, A, &first)
+            ]),
+            found(&["198.51.100.2", "203.0.113.2"])
+        );
+        let other = b"\x03www\xc0\x10";
+        assert_eq!(read(&[(other, A, &first)]), Answer::NoAddress);
+        assert_eq!(read(&[]), Answer::NoAddress);
+        let many: Vec<[u8; 4]> = (0..100).map(|n| [198, 51, 100, n]).collect();
+        let many: Vec<(&[u8], u8, &[u8])> =
+            many.iter().map(|it| (&ASKED[..], A, &it[..])).collect();
+        match read(&many) {
+            Answer::Addresses(addresses) => assert_eq!(addresses.len(), MOST),
+            other => panic!("{other:?}"),
+        }
+        let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+        let message = answer(Family::V6, [0x81, 0x80], &[(&ASKED, 28, &v6)]);
+        assert_eq!(
+            question(Family::V6).read(&message),
+            Some(found(&["2001:db8::2"]))
+        );
+    }
+
+    #[test]
+    fn aliases_are_followed_and_end() {
+        let target = b"\x03one\xc0\x10";
+        let chain: &[(&[u8], u8, &[u8])] = &[
+            (b"\x03one\xc0\x10", CNAME, b"\x03two\xc0\x10"),
+            (&ASKED, CNAME, target),
+            (b"\x03two\xc0\x10", A, &[198, 51, 100, 2]),
+            (&ASKED, A, &[203, 0, 113, 66]),
+        ];
+        assert_eq!(read(chain), found(&["198.51.100.2"]));
+        let round: &[(&[u8], u8, &[u8])] = &[(&ASKED, CNAME, target), (target, CNAME, &ASKED)];
+        assert_eq!(read(round), Answer::Failed);
+    }
+
+    #[test]
+    fn a_refusal_says_which() {
+        for (flags, said) in [
+            ([0x81, 0x83], Answer::NoSuchName),
+            ([0x81, 0x82], Answer::Failed),
+            ([0x81, 0x85], Answer::Failed),
+            ([0x83, 0x80], Answer::Truncated),
+            ([0x81, 0x80], Answer::NoAddress),
+        ] {
+            let message = answer(Family::V4, flags, &[]);
+            assert_eq!(
+                question(Family::V4).read(&message),
+                Some(said),
+                "{flags:x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_answers_another_question_is_no_answer() {
+        let right = answer(Family::V4, [0x81, 0x80], &[(&ASKED, A, &[198, 51, 100, 2])]);
+        let ours = question(Family::V4);
+        assert!(ours.read(&right).is_some());
+        assert_eq!(question(Family::V6).read(&right), None, "another type");
+        for (at, what) in [(0, "another id"), (2, "a question"), (14, "another name")] {
+            let mut wrong = right.clone();
+            wrong[at] ^= if at == 2 { 0x80 } else { 1 };
+            assert_eq!(ours.read(&wrong), None, "{what}");
+        }
+        let mut shouted = right.clone();
+        shouted[13..16].make_ascii_uppercase();
+        assert_eq!(
+            ours.read(&shouted),
+            Some(found(&["198.51.100.2"])),
+            "RFC 4343"
+        );
+        for end in 0..right.len() {
+            let cut = ours.read(&right[..end]);
+            assert!(!matches!(cut, Some(Answer::Addresses(_))), "cut at {end}");
+        }
+    }
+}
