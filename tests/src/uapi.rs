@@ -32,7 +32,7 @@ impl Program {
             Program::Ours => (artifacts::sluss_uapi()?, &["-f"]),
             Program::WireguardGo => (installed("wireguard-go")?, &["-f"]),
             Program::Gotatun => (artifacts::gotatun()?, ALOUD),
-            Program::Boringtun => (artifacts::boringtun()?, ALOUD),
+            Program::Boringtun => (artifacts::boringtun()?, BORINGTUN),
         };
         let mut command = Command::new(path);
         command
@@ -45,6 +45,13 @@ impl Program {
 }
 
 const ALOUD: &[&str] = &["--foreground", "--disable-drop-privileges"];
+
+/// A socket that it connects to a peer stays with the first address, and hears nothing from another one.
+const BORINGTUN: &[&str] = &[
+    "--foreground",
+    "--disable-drop-privileges",
+    "--disable-connected-udp",
+];
 
 /// Where a program of the system is; skips the trial if it is not.
 pub fn installed(program: &str) -> Result<PathBuf> {

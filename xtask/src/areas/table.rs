@@ -76,6 +76,13 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "gateways",
+        shows: "a gateway that is silent, and the one that stands in for it, by both families",
+        checks: &[Lab("gateways")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "bench",
         shows: "the benchmark measures what it says, whatever the speeds",
         checks: &[Lab("bench")],
