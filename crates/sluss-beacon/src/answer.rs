@@ -1,4 +1,4 @@
-//! What a beacon says inside the TLS channel: one line, as soon as the handshake is done, and then `close_notify`.
+//! What a beacon says inside the TLS channel: one line, as soon as there are keys for it.
 //!
 //! ```text
 //! sluss-beacon/1 10.20.3.7:51532 stadshuset
@@ -54,7 +54,7 @@ impl Answer {
         Self { name, seen }
     }
 
-    /// Reads a whole answer: everything that the beacon said until `close_notify`.
+    /// Reads a whole answer.
     ///
     /// # Errors
     /// When it is not, to the byte, what [`Answer::to_bytes`] writes.
@@ -139,3 +139,6 @@ pub(crate) fn plain(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(v6) => SocketAddrV6::new(v6, address.port(), 0, 0).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,9 +80,6 @@ struct Inquiry {
     /// What is expected at the address
     #[arg(long, value_enum, default_value_t = Kind::Beacon)]
     kind: Kind,
-    /// Want its certificate, even if no pin is one
-    #[arg(long)]
-    certificate: bool,
     /// An address that it may see instead of ours, as in the policy
     #[arg(long)]
     nat: Vec<IpAddr>,
@@ -165,7 +162,8 @@ fn check(path: &Path) -> Result<ExitCode> {
             warn("the certificate is not valid today: laptops will not take it".to_owned());
         }
     }
-    say(format_args!("[[beacon]]\nname = {:?}", config.name))?;
+    let name = toml::Value::String(config.name.to_string());
+    say(format_args!("[[beacon]]\nname = {name}"))?;
     let addresses: Vec<_> = config
         .listen
         .iter()

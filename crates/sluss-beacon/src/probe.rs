@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::{CertificateError, ClientConnection, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, ClientConnection, Error, PeerIncompatible};
 use sluss_policy::{Beacon, BeaconKind, Pin};
 use x509_cert::der::DateTime;
 
@@ -47,7 +47,7 @@ pub enum NoProof {
     },
     #[error("it does not speak TLS 1.3: {0}")]
     NotTls(String),
-    #[error("it speaks TLS and is no beacon: it shows a certificate, and no bare key")]
+    #[error("it speaks TLS, and has no bare key to show")]
     NoRawKey,
     #[error("it holds the pinned key, but {0}")]
     BadAnswer(#[from] MalformedAnswer),
@@ -59,6 +59,7 @@ pub enum NoProof {
 pub struct Probe {
     tls: ClientConnection,
     kind: BeaconKind,
+    raw_key: bool,
     nat: Vec<IpAddr>,
     own: SocketAddr,
     heard: usize,
@@ -77,6 +78,7 @@ impl Probe {
         Ok(Self {
             tls: ClientConnection::new(Arc::new(config), nobody)?,
             kind: beacon.kind,
+            raw_key: beacon.shows_key_alone(),
             nat: beacon.nat.clone(),
             own: plain(own),
             heard: 0,
@@ -121,7 +123,16 @@ impl Probe {
     }
 
     fn proceed(&mut self) -> Result<Option<Proof>, NoProof> {
-        let state = self.tls.process_new_packets()?;
+        let state = self
+            .tls
+            .process_new_packets()
+            .map_err(|error| match error {
+                // What servers say that know certificates alone (RFC 7250, 4.2).
+                Error::AlertReceived(
+                    AlertDescription::HandshakeFailure | AlertDescription::UnsupportedCertificate,
+                ) if self.raw_key => NoProof::NoRawKey,
+                error => error.into(),
+            })?;
         if self.tls.is_handshaking() {
             return Ok(None);
         }
@@ -129,7 +140,8 @@ impl Probe {
             BeaconKind::Tls => Ok(Some(Proof { answer: None })),
             BeaconKind::Beacon => {
                 self.listen()?;
-                match state.peer_has_closed() {
+                // The line feed ends it. Nobody waits for more, nor for a good-bye.
+                match self.said.contains(&b'\n') || state.peer_has_closed() {
                     true => self.compare().map(Some),
                     false => Ok(None),
                 }

@@ -141,10 +141,7 @@ impl Host {
         guests.next += 1;
         let host = Arc::clone(self);
         let visit = tokio::spawn(async move {
-            let outcome = match timeout(PATIENCE, host.receive(stream, caller)).await {
-                Ok(Ok(end)) => Outcome::Ended(end),
-                Ok(Err(_)) | Err(_) => Outcome::Broken,
-            };
+            let outcome = host.receive(stream, caller).await;
             lock(&host.guests).present.remove(&number);
             host.count(caller, &outcome);
         });
@@ -159,19 +156,30 @@ impl Host {
         }
     }
 
-    async fn receive(&self, mut stream: TcpStream, caller: SocketAddr) -> io::Result<VisitEnd> {
+    async fn receive(&self, mut stream: TcpStream, caller: SocketAddr) -> Outcome {
+        let Ok(Ok(end)) = timeout(PATIENCE, self.talk(&mut stream, caller)).await else {
+            return Outcome::Broken;
+        };
+        // Whoever hangs up first keeps the connection for a minute (RFC 9293, 3.6): that is the laptop's part.
+        let mut piece = [0; 512];
+        let gone = async { while matches!(stream.read(&mut piece).await, Ok(1..)) {} };
+        // If it does not, it is left alone.
+        let _ = timeout(PATIENCE, gone).await;
+        Outcome::Ended(end)
+    }
+
+    async fn talk(&self, stream: &mut TcpStream, caller: SocketAddr) -> io::Result<VisitEnd> {
         stream.set_nodelay(true)?;
         let mut visit = Visit::new(Arc::clone(&self.identity), self.name.clone(), caller);
         let mut piece = [0; 2048];
         loop {
-            let end = match stream.read(&mut piece).await? {
-                0 => Some(visit.hung_up()),
-                count => visit.receive(&piece[..count]),
-            };
+            let count = stream.read(&mut piece).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let end = visit.receive(&piece[..count]);
             stream.write_all(&visit.output()).await?;
             if let Some(end) = end {
-                // Whoever hangs up first keeps the connection for a minute (RFC 9293, 3.6): that is the laptop's part.
-                while stream.read(&mut piece).await? > 0 {}
                 return Ok(end);
             }
         }

@@ -31,7 +31,7 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Ended(VisitEnd),
-    /// It failed, or took too long.
+    /// The caller left before its end, or did not come to one.
     Broken,
     /// It was the oldest of too many.
     CrowdedOut,
@@ -52,9 +52,7 @@ impl Tally {
                     );
                 }
             }
-            Outcome::Ended(VisitEnd::Garbled(_) | VisitEnd::Left) | Outcome::Broken => {
-                self.other += 1
-            }
+            Outcome::Ended(VisitEnd::Garbled(_)) | Outcome::Broken => self.other += 1,
             Outcome::CrowdedOut => self.crowded_out += 1,
         }
         tracing::debug!("{caller}: {outcome:?}");

@@ -26,7 +26,7 @@ pub struct Visit {
 enum Stage {
     Greeting(Acceptor),
     Talking {
-        tls: Box<ServerConnection>,
+        tls: ServerConnection,
         answered: bool,
     },
 }
@@ -36,8 +36,6 @@ enum Stage {
 pub enum VisitEnd {
     /// The caller has the answer.
     Answered,
-    /// The caller hung up before it had one.
-    Left,
     /// The caller did not want this server: it has other keys pinned, or takes its certificate for invalid.
     Declined(AlertDescription),
     /// The caller did not speak TLS 1.3 as it should, or something that this server cannot do.
@@ -68,7 +66,7 @@ impl Visit {
         bytes
     }
 
-    /// Takes what the caller sent. Gives the end, once.
+    /// Takes what the caller sent. Gives the end, once; what the caller sends after it is nobody's concern.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Option<VisitEnd> {
         self.heard = self.heard.saturating_add(bytes.len());
         if self.heard > LONGEST_CONVERSATION {
@@ -84,7 +82,7 @@ impl Visit {
             }
             match self.proceed() {
                 Ok(false) => {}
-                Ok(true) => return Some(self.hung_up()),
+                Ok(true) => return Some(VisitEnd::Answered),
                 Err(Error::AlertReceived(alert)) => return Some(VisitEnd::Declined(alert)),
                 Err(error) => return Some(VisitEnd::Garbled(error)),
             }
@@ -92,15 +90,7 @@ impl Visit {
         None
     }
 
-    /// The caller will send nothing more.
-    pub fn hung_up(&self) -> VisitEnd {
-        match &self.stage {
-            Stage::Talking { tls, .. } if !tls.is_handshaking() => VisitEnd::Answered,
-            Stage::Talking { .. } | Stage::Greeting(_) => VisitEnd::Left,
-        }
-    }
-
-    /// Gives whether the caller has said good-bye.
+    /// Gives whether the caller has all that it came for.
     fn proceed(&mut self) -> Result<bool, Error> {
         if let Stage::Greeting(acceptor) = &mut self.stage {
             let met = match acceptor.accept() {
@@ -114,25 +104,25 @@ impl Visit {
                 error
             })?;
             self.stage = Stage::Talking {
-                tls: Box::new(tls),
+                tls,
                 answered: false,
             };
         }
         let Stage::Talking { tls, answered } = &mut self.stage else {
             return Ok(false);
         };
-        let state = tls.process_new_packets()?;
-        // From here on there are keys for what the server says.
+        tls.process_new_packets()?;
+        // From here on there are keys for what the server says: the answer goes out with its side of the handshake.
         if !*answered && tls.negotiated_key_exchange_group().is_some() {
             // It takes far more than an answer's length.
             let _ = tls.writer().write_all(&self.answer.to_bytes());
-            tls.send_close_notify();
             *answered = true;
         }
-        if state.plaintext_bytes_to_read() > 0 {
-            return Err(Error::General("it says something".to_owned()));
+        if tls.is_handshaking() {
+            return Ok(false);
         }
-        Ok(state.peer_has_closed())
+        tls.send_close_notify();
+        Ok(true)
     }
 }
 
