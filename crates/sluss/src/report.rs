@@ -1,9 +1,15 @@
 //! What the daemon knows, as lines for a person: pure functions from its answers to text.
 
+mod policy;
+mod why;
+
+pub(crate) use policy::policy;
+use why::way;
+pub(crate) use why::why;
+
 use sluss_ipc::{
-    AfterUse, Card, CardFault, CardPolicy, CardReport, Change, DownReason, Evidence, Gateway, Host,
-    HostMode, Key, KeyMode, Location, OnRemoval, PinLife, PolicyReport, Reader, ReaderCard, Status,
-    Tunnel, Warning, What, Why,
+    Card, CardFault, CardReport, Change, DownReason, Host, HostMode, Key, Location, Portal, Reader,
+    ReaderCard, Status, Tunnel, Warning, What, Why,
 };
 
 use crate::{
@@ -35,13 +41,25 @@ pub(crate) fn is_as_it_should_be(status: &Status) -> bool {
 /// `sluss status`: one line that says it all, then what needs attention.
 pub(crate) fn status(status: &Status, text: &dyn Text, paint: Paint) -> String {
     let mut lines = vec![headline(status, text, paint)];
-    lines.extend(
-        status
-            .warnings
-            .iter()
-            .map(|warning| text.warning(*warning).to_owned()),
-    );
+    lines.extend(text.portal(&status.portal));
+    let told = |warning: &&Warning| match warning {
+        // Told with the name and the age of the silence, and of no interest behind a login page.
+        Warning::GatewaySilent | Warning::NameNotResolved => false,
+        Warning::CardSlow
+        | Warning::CardMissed
+        | Warning::HostNotApplied
+        | Warning::LongPacketsLost
+        | Warning::OpenWifi
+        | Warning::LinkFlapping => true,
+    };
+    let warnings = status.warnings.iter().filter(told);
+    lines.extend(warnings.map(|warning| text.warning(*warning).to_owned()));
+    if matches!(status.tunnel, Tunnel::Starting | Tunnel::Up) && status.portal == Portal::Absent {
+        lines.extend(way(status.gateway.as_ref(), &status.warnings, text));
+    }
     lines.extend(advice(&status.why()).map(|advice| text.advice(&advice)));
+    let metered = status.links.iter().filter(|link| link.metered);
+    lines.extend(metered.map(|link| text.metered(link)));
     let few = status
         .card
         .as_ref()
@@ -62,13 +80,20 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
             text,
         ),
     );
+    for link in &status.links {
+        table.add(Label::Link, &text.link(link));
+    }
     table.add(Label::Tunnel, &text.tunnel(status.tunnel, None));
-    if let Some(Gateway { name, address, .. }) = &status.gateway {
-        let address = address.map(|address| format!(" ({address})"));
+    if let Some(gateway) = &status.gateway {
+        let address = gateway.address.map(|address| format!(" ({address})"));
+        let name = plain(&gateway.name);
         table.add(
             Label::Gateway,
-            &format!("{}{}", plain(name), address.unwrap_or_default()),
+            &format!("{name}{}", address.unwrap_or_default()),
         );
+        for endpoint in &gateway.endpoints {
+            table.add(Label::Endpoint, &text.endpoint(endpoint));
+        }
     }
     if let Some(traffic) = &status.traffic {
         table.add(Label::Traffic, &text.traffic(traffic));
@@ -102,23 +127,26 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
     }
     table.add(Label::Wish, text.intent(status.intent));
     table.add(Label::Host, &text.host(&status.host));
-    for Evidence {
-        link,
-        beacon,
-        outcome,
-        age_ms,
-        ..
-    } in &status.evidence
-    {
-        let (link, beacon) = (plain(link), plain(beacon));
+    for evidence in &status.evidence {
+        let (link, beacon) = (plain(&evidence.link), plain(&evidence.beacon));
         table.add(
             Label::Evidence,
             &format!(
-                "{link}, {beacon}: {}, {}",
-                text.outcome(*outcome),
-                text.ago(*age_ms)
+                "{link}, {beacon} ({}): {}, {}",
+                evidence.address,
+                text.outcome(evidence.outcome),
+                text.ago(evidence.age_ms)
             ),
         );
+    }
+    if let Portal::Found {
+        page: Some(page), ..
+    }
+    | Portal::Open {
+        page: Some(page), ..
+    } = &status.portal
+    {
+        table.add_some(Label::Portal, page.login.as_deref().map(plain));
     }
     table.add_some(
         Label::Next,
@@ -126,15 +154,6 @@ pub(crate) fn details(status: &Status, text: &dyn Text, paint: Paint) -> String 
     );
     table.add(Label::Version, &plain(&status.version));
     format!("{}\n{}", self::status(status, text, paint), table.render())
-}
-
-/// `sluss why`: two or three sentences that a helpdesk can read out.
-pub(crate) fn why(why: &Why, text: &dyn Text) -> String {
-    let sentences: Vec<String> = [text.why_location(why), text.why_tunnel(why)]
-        .into_iter()
-        .chain(advice(why).map(|a| text.advice(&a)))
-        .collect();
-    finish(&[sentences.join(" ")])
 }
 
 /// One line of `sluss monitor`.
@@ -145,7 +164,11 @@ pub(crate) fn change(change: &Change, text: &dyn Text) -> String {
         What::Tunnel(tunnel) => (Label::Tunnel, text.tunnel(*tunnel, None)),
         What::Intent(intent) => (Label::Wish, text.intent(*intent).to_owned()),
         What::Host(host) => (Label::Host, text.host(host)),
-        What::Portal(_) => (Label::Warning, String::new()),
+        What::Portal(portal) => (
+            Label::Portal,
+            text.portal(portal)
+                .unwrap_or_else(|| text.no_warnings().to_owned()),
+        ),
         What::Warnings(warnings) if warnings.is_empty() => {
             (Label::Warning, text.no_warnings().to_owned())
         }
@@ -205,100 +228,10 @@ pub(crate) fn card(report: &CardReport, text: &dyn Text) -> String {
     blocks.join("\n")
 }
 
-/// `sluss policy show`.
-pub(crate) fn policy(policy: &PolicyReport, text: &dyn Text) -> String {
-    let mut table = Table::new(text);
-    table.add(Label::Files, &join(&policy.files));
-    table.add(
-        Label::Gateway,
-        &format!(
-            "{} ({})",
-            plain(&policy.gateway),
-            join(
-                &policy
-                    .endpoints
-                    .iter()
-                    .map(|it| &it.address)
-                    .collect::<Vec<_>>()
-            )
-        ),
-    );
-    table.add(Label::PublicKey, &plain(&policy.public_key));
-    table.add(Label::Prefixes, &join(&policy.internal_prefixes));
-    for beacon in &policy.beacons {
-        table.add(
-            Label::Beacons,
-            &format!("{} ({})", plain(&beacon.name), join(&beacon.addresses)),
-        );
-    }
-    table.add(Label::Mtu, &policy.mtu.to_string());
-    table.add_some(
-        Label::Keepalive,
-        policy.keepalive_s.map(|s| text.span(u64::from(s) * 1000)),
-    );
-    table.add(Label::Respond, text.yes_or_no(policy.respond));
-    table.add(Label::MayDisconnect, text.yes_or_no(policy.may_disconnect));
-    add_card_policy(&mut table, &policy.card);
-    table.add(Label::HandOver, text.yes_or_no(policy.hand_over));
-    table.add_some(
-        Label::LoginWait,
-        policy.login_wait_ms.map(|ms| text.span(ms)),
-    );
-    table.render()
-}
-
-/// In the words that the policy is written with, which are the same in every language.
-fn add_card_policy(table: &mut Table<'_>, card: &CardPolicy) {
-    let modes: Vec<&str> = card
-        .modes
-        .iter()
-        .map(|mode| match mode {
-            KeyMode::Held => "held",
-            KeyMode::Sealed => "sealed",
-        })
-        .collect();
-    table.add(Label::KeyModes, &join(&modes));
-    let pin = match card.pin {
-        PinLife::Ask => "ask",
-        PinLife::UntilLock => "until-lock",
-    };
-    table.add(Label::PinEntry, pin);
-    let after_use = match card.after_use {
-        AfterUse::Keep => "keep",
-        AfterUse::Unverify => "unverify",
-        AfterUse::Reset => "reset",
-    };
-    table.add(Label::AfterUse, after_use);
-    let on_removal = match card.on_removal {
-        OnRemoval::Disconnect => "disconnect",
-        OnRemoval::LockSession => "lock-session",
-        OnRemoval::Grace => "grace",
-    };
-    let grace = card
-        .grace_ms
-        .map(|ms| format!(" ({})", table.text.span(ms)));
-    table.add(
-        Label::OnRemoval,
-        &format!("{on_removal}{}", grace.unwrap_or_default()),
-    );
-    table.add_some(Label::Module, card.pkcs11_module.as_deref().map(plain));
-    let subject = card.certificate_subject.as_deref().map(plain);
-    let certificate = card.certificate_issuers.iter().map(|issuer| plain(issuer));
-    for line in certificate.chain(subject) {
-        table.add(Label::Certificate, &line);
-    }
-}
-
 /// What the user can do, if something is not as it should be and the user can do anything.
 fn advice(why: &Why) -> Option<Advice> {
-    let silent = || Advice::OtherNetwork {
-        endpoint: why
-            .gateway
-            .as_ref()
-            .and_then(|gateway| gateway.address)
-            .map(|address| address.to_string()),
-    };
-    let is_silent = why.warnings.contains(&Warning::GatewaySilent);
+    // A login page explains the silence.
+    let is_silent = why.warnings.contains(&Warning::GatewaySilent) && why.portal == Portal::Absent;
     match why.tunnel {
         Tunnel::Down {
             reason: DownReason::NoCard | DownReason::KeyLocked,
@@ -319,7 +252,9 @@ fn advice(why: &Why) -> Option<Advice> {
                 | DownReason::WorkerFailed,
         } => None,
         // A session outlives a key that was locked meanwhile, but not for long.
-        Tunnel::Starting | Tunnel::Up => for_key(why.key).or_else(|| is_silent.then(silent)),
+        Tunnel::Starting | Tunnel::Up => {
+            for_key(why.key).or_else(|| is_silent.then_some(Advice::OtherNetwork))
+        }
         Tunnel::Stopping => None,
     }
 }

@@ -7,12 +7,13 @@ pub(crate) mod path;
 mod sv;
 #[cfg(test)]
 mod tests;
+pub(crate) mod why;
 
 use std::{ffi::OsString, sync::LazyLock};
 
 use sluss_ipc::{
-    Algorithm, CardFault, Deadline, Error, Evidence, Gateway, Host, Intent, Key, KeyMode, Location,
-    Outcome, Refusal, Traffic, Tunnel, Warning, Why,
+    Algorithm, CardFault, Deadline, Error, Gateway, Host, Intent, Key, KeyMode, Refusal, Traffic,
+    Tunnel, Warning,
 };
 use sluss_policy::Problem;
 
@@ -47,7 +48,7 @@ fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text 
 
 /// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
 pub(crate) trait Text:
-    agent::AgentText + enroll::EnrollText + path::PathText + Sync
+    agent::AgentText + enroll::EnrollText + path::PathText + why::WhyText + Sync
 {
     /// A length of time in one unit, "12 seconds".
     fn span(&self, ms: u64) -> String;
@@ -57,8 +58,6 @@ pub(crate) trait Text:
 
     /// The first words of `sluss status`.
     fn tunnel(&self, tunnel: Tunnel, gateway: Option<&Gateway>) -> String;
-    /// A few words, to stand in brackets.
-    fn location(&self, location: &Location) -> String;
     /// A few words, to stand at the end.
     fn key(&self, key: Key) -> String;
     fn card_fault(&self, fault: CardFault) -> &'static str;
@@ -68,7 +67,6 @@ pub(crate) trait Text:
     fn on_the_reader(&self) -> &'static str;
     fn intent(&self, intent: Intent) -> &'static str;
     fn host(&self, host: &Host) -> String;
-    fn outcome(&self, outcome: Outcome) -> &'static str;
     fn deadline(&self, deadline: Deadline) -> String;
     fn traffic(&self, traffic: &Traffic) -> String;
     fn tries_left(&self, tries: u8) -> String;
@@ -76,11 +74,6 @@ pub(crate) trait Text:
     fn no_warnings(&self) -> &'static str;
     fn advice(&self, advice: &Advice) -> String;
     fn label(&self, label: Label) -> &'static str;
-
-    /// A sentence on where the laptop is, and how that is known.
-    fn why_location(&self, why: &Why) -> String;
-    /// A sentence on what follows for the tunnel.
-    fn why_tunnel(&self, why: &Why) -> String;
 
     fn no_reader_with_card(&self) -> &'static str;
     fn ask_pin(&self) -> &'static str;
@@ -122,10 +115,8 @@ pub(crate) enum Advice {
     Enroll,
     /// It is nothing that the user can mend.
     AskForHelp,
-    /// The gateway does not answer at this address.
-    OtherNetwork {
-        endpoint: Option<String>,
-    },
+    /// The gateway does not answer from here.
+    OtherNetwork,
 }
 
 /// What stands in front of a line's details.
@@ -164,6 +155,13 @@ pub(crate) enum Label {
     Certificate,
     HandOver,
     LoginWait,
+    Link,
+    Endpoint,
+    Portal,
+    Proof,
+    InternalName,
+    Support,
+    Metered,
 }
 
 /// What is wrong with a command line.
@@ -292,28 +290,4 @@ fn on_links(links: &[String], on: &str, and: &str) -> String {
         [one] => format!(" {on} {one}"),
         [most @ .., last] => format!(" {on} {} {and} {last}", most.join(", ")),
     }
-}
-
-/// Each beacon that failed, "city hall on wlan0: no answer".
-fn failures(text: &dyn Text, evidence: &[Evidence], on: &str) -> String {
-    let failures: Vec<String> = evidence
-        .iter()
-        .filter(|evidence| evidence.outcome != Outcome::Proved)
-        .map(
-            |Evidence {
-                 link,
-                 beacon,
-                 outcome,
-                 ..
-             }| {
-                format!(
-                    "{} {on} {}: {}",
-                    plain(beacon),
-                    plain(link),
-                    text.outcome(*outcome)
-                )
-            },
-        )
-        .collect();
-    failures.join("; ")
 }

@@ -3,19 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sluss_ipc::{
-    Algorithm, Beacon, BeaconKind, CardKind, Deadline, DeadlineReason, Endpoint, EndpointState,
-    InsideRule, Intent, Link, LocationRules, Medium, Outcome, OutsideReason, PacketReport, PathMtu,
-    PathVerdict, PolicyEndpoint, Portal, Refusal, Resolution, SCHEMA, Segmentation, Traffic,
-    TunOffload,
+    Algorithm, BeaconKind, CardKind, Deadline, DeadlineReason, Endpoint, EndpointState, Evidence,
+    Gateway, InsideRule, Intent, KeyMode, Link, LocationRules, Medium, Outcome, OutsideReason,
+    PacketReport, PathMtu, PathVerdict, PortalPage, Refusal, Resolution, SCHEMA, Segmentation,
+    Traffic, TunOffload,
 };
 
 use super::*;
 use crate::text::{English, Swedish};
 
-const LANGUAGES: [&dyn Text; 2] = [&English, &Swedish];
+pub(super) const LANGUAGES: [&dyn Text; 2] = [&English, &Swedish];
 
 /// At home on Wi-Fi with the card in: the tunnel is up.
-fn home() -> Status {
+pub(super) fn home() -> Status {
     Status {
         schema: SCHEMA,
         location: Location::Outside {
@@ -95,7 +95,7 @@ fn home() -> Status {
 }
 
 /// In the office, on the cable.
-fn office() -> Status {
+pub(super) fn office() -> Status {
     Status {
         location: Location::Inside {
             link: Some("eth0".to_owned()),
@@ -126,7 +126,7 @@ fn office() -> Status {
 }
 
 /// At home, and the tunnel shut because of the key.
-fn shut(key: Key) -> Status {
+pub(super) fn shut(key: Key) -> Status {
     let reason = if key == Key::Absent {
         DownReason::NoCard
     } else {
@@ -145,8 +145,8 @@ fn shut(key: Key) -> Status {
 }
 
 /// At home behind a router that blocks UDP.
-fn blocked() -> Status {
-    Status {
+pub(super) fn blocked() -> Status {
+    let mut status = Status {
         tunnel: Tunnel::Starting,
         traffic: Some(Traffic {
             unanswered_handshakes: 4,
@@ -154,11 +154,14 @@ fn blocked() -> Status {
         }),
         warnings: vec![Warning::GatewaySilent],
         ..home()
-    }
+    };
+    let gateway = status.gateway.as_mut().unwrap();
+    gateway.endpoints[0].state = EndpointState::Silent { age_ms: 40_000 };
+    status
 }
 
 #[track_caller]
-fn reads(actual: impl Fn(&dyn Text) -> String, english: &str, swedish: &str) {
+pub(super) fn reads(actual: impl Fn(&dyn Text) -> String, english: &str, swedish: &str) {
     assert_eq!(actual(&English), english);
     assert_eq!(actual(&Swedish), swedish);
 }
@@ -221,13 +224,11 @@ fn a_silent_gateway_is_told_with_its_address() {
     status_reads(
         &blocked(),
         "Connecting to vpn.example.se (outside: no beacon on wlan0), card present\n\
-         The gateway does not answer.\n\
-         This network may block UDP to 198.51.100.2:51820; try another. \
-         If it is so everywhere, the gateway may not know this laptop.\n",
+         UDP to vpn.example.se:51820 gets no answer from this network, for 40 seconds now.\n\
+         Try another network; if it is so everywhere, the gateway may not know this laptop.\n",
         "Ansluter till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i\n\
-         Tunnelns andra ände svarar inte.\n\
-         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat. \
-         Om det är så överallt, känner gatewayen kanske inte datorn.\n",
+         UDP till vpn.example.se:51820 får inget svar från det här nätet, sedan 40 sekunder.\n\
+         Pröva ett annat nätverk; om det är så överallt, känner gatewayen kanske inte datorn.\n",
     );
 }
 
@@ -277,8 +278,10 @@ fn details_hold_what_a_helpdesk_asks_for() {
 Connected to vpn.example.se (outside: no beacon on wlan0), card present
 
   Location     outside: no beacon on wlan0, 12 seconds ago
+  Network      wlan0: Wi-Fi, 192.168.1.50
   Tunnel       Connected
   Gateway      vpn.example.se (198.51.100.2:51820)
+  Endpoint     vpn.example.se:51820: in use, resolved to 198.51.100.2 60 seconds ago
   Traffic      1.4 MB received, 84.0 kB sent, last handshake 40 seconds ago
   MTU          1420 bytes
   Path         1420 bytes arrive in one piece, 40 seconds ago
@@ -290,7 +293,7 @@ Connected to vpn.example.se (outside: no beacon on wlan0), card present
   Private key  held in the card (X25519)
   Wanted       a tunnel whenever one is needed
   Host         internal addresses by the tunnel only
-  Evidence     wlan0, city hall: no answer, 12 seconds ago
+  Evidence     wlan0, city hall (10.20.0.53:8443): gave no answer, 12 seconds ago
   Next         in 3 seconds, routes and firewall are set again
   Version      0.1.0
 ",
@@ -298,8 +301,10 @@ Connected to vpn.example.se (outside: no beacon on wlan0), card present
 Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
 
   Plats          utanför: ingen fyr på wlan0, för 12 sekunder sedan
+  Nätverk        wlan0: trådlöst, 192.168.1.50
   Tunnel         Ansluten
   Andra änden    vpn.example.se (198.51.100.2:51820)
+  Väg dit        vpn.example.se:51820: används, uppslagen till 198.51.100.2 för 60 sekunder sedan
   Trafik         1,4 MB mottaget, 84,0 kB skickat, senaste handskakning för 40 sekunder sedan
   MTU            1420 byte
   Väg            1420 byte kommer fram i ett stycke, för 40 sekunder sedan
@@ -311,7 +316,7 @@ Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
   Privat nyckel  i kortet (X25519)
   Önskat         en tunnel när den behövs
   Datorn         interna adresser bara via tunneln
-  Bevis          wlan0, city hall: inget svar, för 12 sekunder sedan
+  Bevis          wlan0, city hall (10.20.0.53:8443): svarade inte, för 12 sekunder sedan
   Härnäst        om 3 sekunder ställs rutter och brandvägg in igen
   Version        0.1.0
 ",
@@ -319,48 +324,53 @@ Ansluten till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i
 }
 
 #[test]
-fn why_can_be_read_out() {
-    reads(
-        |text| why(&home().why(), text),
-        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
-         (city hall on wlan0: no answer). \
-         The tunnel to vpn.example.se is open; its last handshake was 40 seconds ago.\n",
-        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
-         (city hall på wlan0: inget svar). \
-         Tunneln till vpn.example.se är öppen; dess senaste handskakning var för 40 sekunder sedan.\n",
+fn a_hotel_is_told_before_anything_else() {
+    let status = Status {
+        portal: Portal::Found {
+            page: Some(PortalPage {
+                link: "wlan0".to_owned(),
+                url: "http://192.0.2.80/".to_owned(),
+                login: Some("https://wifi.hotel.example/login?id=\u{1b}[2J".to_owned()),
+            }),
+            may_open: true,
+        },
+        links: vec![Link {
+            name: "wlan0".to_owned(),
+            medium: Medium::Wireless { open: true },
+            metered: true,
+            addresses: vec![IpAddr::from([10, 7, 0, 50])],
+        }],
+        warnings: vec![Warning::GatewaySilent, Warning::OpenWifi],
+        ..blocked()
+    };
+    status_reads(
+        &status,
+        "Connecting to vpn.example.se (outside: no beacon on wlan0), card present\n\
+         The network on wlan0 wants a login first: http://192.0.2.80/; `sluss portal` opens the page.\n\
+         This Wi-Fi has no password: others nearby can read what is not encrypted.\n\
+         wlan0 is metered: what is sent there may cost.\n",
+        "Ansluter till vpn.example.se (utanför: ingen fyr på wlan0), kortet sitter i\n\
+         Nätverket på wlan0 kräver först en inloggning: http://192.0.2.80/; `sluss portal` öppnar sidan.\n\
+         Det här trådlösa nätet saknar lösenord: andra i närheten kan läsa det som inte är krypterat.\n\
+         wlan0 har datakostnad: det som skickas där kan kosta.\n",
     );
-    reads(
-        |text| why(&office().why(), text),
-        "You are on the internal network: the beacon city hall proved it on eth0, 3 minutes ago. \
-         So no tunnel is needed.\n",
-        "Du är på det interna nätet: fyren city hall bevisade det på eth0 för 3 minuter sedan. \
-         Därför behövs ingen tunnel.\n",
+    let details = details(&status, &English, Paint::Plain);
+    assert!(
+        details.contains("wlan0: Wi-Fi without a password, metered, 10.7.0.50"),
+        "{details}"
     );
-}
-
-#[test]
-fn why_names_the_cause_and_the_cure() {
-    reads(
-        |text| why(&shut(Key::Blocked).why(), text),
-        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
-         (city hall on wlan0: no answer). The tunnel is shut: card blocked. \
-         Have the card unblocked by those who issued it.\n",
-        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
-         (city hall på wlan0: inget svar). Tunneln är stängd: kortet är spärrat. \
-         Be den som gav ut kortet att häva spärren.\n",
+    assert!(
+        details.contains("https://wifi.hotel.example/login?id=\u{fffd}[2J"),
+        "{details}"
     );
-    reads(
-        |text| why(&blocked().why(), text),
-        "You are outside the internal network: no beacon proved itself on wlan0, 12 seconds ago \
-         (city hall on wlan0: no answer). \
-         The tunnel to vpn.example.se is being opened, but 4 handshakes went unanswered. \
-         This network may block UDP to 198.51.100.2:51820; try another. \
-         If it is so everywhere, the gateway may not know this laptop.\n",
-        "Du är utanför det interna nätet: ingen fyr gav bevis på wlan0 för 12 sekunder sedan \
-         (city hall på wlan0: inget svar). \
-         Tunneln till vpn.example.se öppnas, men 4 handskakningar har förblivit utan svar. \
-         Nätverket spärrar kanske UDP till 198.51.100.2:51820; pröva ett annat. \
-         Om det är så överallt, känner gatewayen kanske inte datorn.\n",
+    status_reads(
+        &status.redact(),
+        "Connecting (outside: no beacon), card present\n\
+         The network wants a login first; `sluss portal` opens the page.\n\
+         This Wi-Fi has no password: others nearby can read what is not encrypted.\n",
+        "Ansluter (utanför: ingen fyr), kortet sitter i\n\
+         Nätverket kräver först en inloggning; `sluss portal` öppnar sidan.\n\
+         Det här trådlösa nätet saknar lösenord: andra i närheten kan läsa det som inte är krypterat.\n",
     );
 }
 
@@ -496,87 +506,6 @@ fn card_without_a_card_says_so() {
         |text| card(&empty(Key::NoService), text),
         "The smart card service (pcscd) must be started.\n",
         "Kortläsartjänsten (pcscd) måste startas.\n",
-    );
-}
-
-#[test]
-fn policy_shows_what_is_in_force() {
-    let report = PolicyReport {
-        schema: SCHEMA,
-        files: vec!["/etc/sluss/policy.toml".to_owned()],
-        gateway: "vpn.example.se".to_owned(),
-        endpoints: vec![PolicyEndpoint {
-            address: "198.51.100.2:51820".to_owned(),
-            priority: 1,
-            fallback: Vec::new(),
-        }],
-        public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
-        internal_prefixes: vec!["10.20.0.0/16".to_owned(), "fd20::/48".to_owned()],
-        location: LocationRules {
-            require: BeaconKind::Tls,
-            quorum: 1,
-            inside: InsideRule::NoTunnel,
-            probe_timeout_ms: 800,
-        },
-        portal: None,
-        metered_keepalive_s: None,
-        internal_name: None,
-        support: None,
-        beacons: vec![
-            Beacon {
-                name: "city hall".to_owned(),
-                kind: BeaconKind::Beacon,
-                site: None,
-                nat: Vec::new(),
-                addresses: vec!["10.20.0.53:8443".parse().unwrap()],
-            },
-            Beacon {
-                name: "library".to_owned(),
-                kind: BeaconKind::Beacon,
-                site: None,
-                nat: Vec::new(),
-                addresses: vec!["10.20.1.53:8443".parse().unwrap()],
-            },
-        ],
-        mtu: 1420,
-        keepalive_s: Some(25),
-        respond: false,
-        may_disconnect: true,
-        card: CardPolicy {
-            modes: vec![KeyMode::Held, KeyMode::Sealed],
-            signature_wrap: false,
-            pin: PinLife::UntilLock,
-            after_use: AfterUse::Keep,
-            on_removal: OnRemoval::Grace,
-            grace_ms: Some(10_000),
-            allow_factory_pin: false,
-            pkcs11_module: None,
-            certificate_issuers: vec!["/etc/sluss/service-cards.pem".to_owned()],
-            certificate_subject: Some("*,O=Exempel kommun,C=SE".to_owned()),
-        },
-        hand_over: true,
-        login_wait_ms: None,
-    };
-    assert_eq!(
-        policy(&report, &English),
-        "  Files                /etc/sluss/policy.toml
-  Gateway              vpn.example.se (198.51.100.2:51820)
-  Public key           xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=
-  Internal             10.20.0.0/16, fd20::/48
-  Beacons              city hall (10.20.0.53:8443)
-                       library (10.20.1.53:8443)
-  MTU                  1420
-  Keepalive            25 seconds
-  Gateway may call     no
-  User may disconnect  yes
-  Keys                 held, sealed
-  PIN                  until-lock
-  Card after use       keep
-  Pulled card          grace (10 seconds)
-  Certificates         /etc/sluss/service-cards.pem
-                       *,O=Exempel kommun,C=SE
-  PIN from login       yes
-"
     );
 }
 

@@ -5,14 +5,15 @@ mod card;
 mod enroll;
 mod path;
 mod usage;
+mod why;
 
 use sluss_ipc::{
     Algorithm, CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode,
-    Intent, Key, KeyMode, Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
+    Intent, Key, KeyMode, Refusal, Traffic, Tunnel, Warning,
 };
 use sluss_policy::Problem;
 
-use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, on_links, plain};
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, plain};
 
 pub(crate) struct English;
 
@@ -59,45 +60,6 @@ impl Text for English {
             DownReason::WorkerFailed => "Not connected, since a part of the daemon failed",
         }
         .to_owned()
-    }
-
-    fn location(&self, location: &Location) -> String {
-        match location {
-            Location::Offline => "no network".to_owned(),
-            Location::Asleep => "asleep".to_owned(),
-            Location::Settling => "the network is changing".to_owned(),
-            Location::Probing => "looking for the internal network".to_owned(),
-            Location::Inside {
-                link: Some(link),
-                beacon: Some(beacon),
-            } => {
-                format!("inside: {} proved it on {}", plain(beacon), plain(link))
-            }
-            Location::Inside {
-                link: Some(link),
-                beacon: None,
-            } => format!("inside on {}", plain(link)),
-            Location::Inside { link: None, .. } => "inside".to_owned(),
-            Location::Outside { reason, links } => {
-                let on = on_links(links, "on", "and");
-                match reason {
-                    OutsideReason::NoBeacon => "outside: the policy names no beacon".to_owned(),
-                    OutsideReason::NoProof => format!("outside: no beacon{on}"),
-                    OutsideReason::WeakProof => {
-                        format!("outside: no beacon of the kind that the policy asks for{on}")
-                    }
-                    OutsideReason::TooFewProofs { proved, needed } => {
-                        format!("outside: {proved} of {needed} beacons{on}")
-                    }
-                    OutsideReason::NotConfirmed => {
-                        format!("outside: a beacon answered only once{on}")
-                    }
-                    OutsideReason::ProbeOverdue => {
-                        format!("outside: the search{on} did not end")
-                    }
-                }
-            }
-        }
     }
 
     fn key(&self, key: Key) -> String {
@@ -150,21 +112,6 @@ impl Text for English {
             Host::Applying { mode: to } => format!("{} (being set)", mode(to)),
             Host::Applied { mode: to } => mode(to),
             Host::Failed { mode: to } => format!("{} (could not be set)", mode(to)),
-        }
-    }
-
-    fn outcome(&self, outcome: Outcome) -> &'static str {
-        match outcome {
-            Outcome::Proved => "proved",
-            Outcome::Relayed { .. } => "relayed",
-            Outcome::Expired { .. } => "certificate expired",
-            Outcome::NotYetValid { .. } => "certificate not yet valid",
-            Outcome::NotABeacon => "not a beacon",
-            Outcome::WrongKey => "answered with another key",
-            Outcome::NotTls => "something else answered",
-            Outcome::Refused => "connection refused",
-            Outcome::Unreachable => "cannot be reached",
-            Outcome::NoAnswer => "no answer",
         }
     }
 
@@ -252,15 +199,9 @@ impl Text for English {
                 "The IT department must enrol this laptop (`sluss enroll`).".to_owned()
             }
             Advice::AskForHelp => "Show this to the IT department.".to_owned(),
-            Advice::OtherNetwork {
-                endpoint: Some(endpoint),
-            } => {
-                format!(
-                    "This network may block UDP to {endpoint}; try another. If it is so everywhere, the gateway may not know this laptop."
-                )
-            }
-            Advice::OtherNetwork { endpoint: None } => {
-                "This network may block the tunnel; try another network.".to_owned()
+            Advice::OtherNetwork => {
+                "Try another network; if it is so everywhere, the gateway may not know this laptop."
+                    .to_owned()
             }
         }
     }
@@ -299,122 +240,14 @@ impl Text for English {
             Label::Module => "PKCS#11 module",
             Label::Certificate => "Certificates",
             Label::HandOver => "PIN from login",
+            Label::Link => "Network",
+            Label::Endpoint => "Endpoint",
+            Label::Portal => "Login page",
+            Label::Proof => "Proof",
+            Label::InternalName => "Internal name",
+            Label::Support => "Support",
+            Label::Metered => "Keepalive, metered",
             Label::LoginWait => "Login waits",
-        }
-    }
-
-    fn why_location(&self, why: &Why) -> String {
-        let age = why
-            .location_age_ms
-            .map_or_else(String::new, |age| format!(", {}", self.ago(age)));
-        match &why.location {
-            Location::Offline => "There is no network.".to_owned(),
-            Location::Asleep => "The laptop is going to sleep, or has just woken.".to_owned(),
-            Location::Settling => {
-                "The network is changing, so it is not yet known where you are.".to_owned()
-            }
-            Location::Probing => {
-                "It is being found out whether you are on the internal network.".to_owned()
-            }
-            Location::Inside {
-                link: Some(link),
-                beacon: Some(beacon),
-            } => format!(
-                "You are on the internal network: the beacon {} proved it on {}{age}.",
-                plain(beacon),
-                plain(link)
-            ),
-            Location::Inside { .. } => {
-                format!("You are on the internal network, as a beacon proved{age}.")
-            }
-            Location::Outside { reason, links } => {
-                let on = on_links(links, "on", "and");
-                let failures = failures(self, &why.evidence, "on");
-                let detail = if failures.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({failures})")
-                };
-                match reason {
-                    OutsideReason::NoBeacon => {
-                        "You count as outside the internal network, since the policy names no beacon.".to_owned()
-                    }
-                    OutsideReason::NoProof => format!(
-                        "You are outside the internal network: no beacon proved itself{on}{age}{detail}."
-                    ),
-                    OutsideReason::WeakProof => format!("outside: no beacon of the kind that the policy asks for{on}{age}."),
-                    OutsideReason::TooFewProofs { proved, needed } => format!("outside: {proved} of {needed} beacons{on}{age}."),
-                    OutsideReason::NotConfirmed => format!(
-                        "You count as outside the internal network: a beacon proved itself{on} once, \
-                         and then not again{age}{detail}."
-                    ),
-                    OutsideReason::ProbeOverdue => format!(
-                        "You count as outside the internal network: the search{on} did not end in time{age}."
-                    ),
-                }
-            }
-        }
-    }
-
-    fn why_tunnel(&self, why: &Why) -> String {
-        let to_gateway = match &why.gateway {
-            Some(gateway) => format!(" to {}", plain(&gateway.name)),
-            None => String::new(),
-        };
-        let unanswered = why
-            .traffic
-            .map_or(0, |traffic| traffic.unanswered_handshakes);
-        let down = match why.tunnel {
-            Tunnel::Up => {
-                let handshake = why.traffic.and_then(|traffic| traffic.handshake_age_ms);
-                return match (handshake, unanswered) {
-                    (Some(age), 0) => {
-                        format!(
-                            "The tunnel{to_gateway} is open; its last handshake was {}.",
-                            self.ago(age)
-                        )
-                    }
-                    (Some(age), n) => format!(
-                        "The tunnel{to_gateway} is open, but {} went unanswered since the last handshake {}.",
-                        handshakes(n),
-                        self.ago(age)
-                    ),
-                    (None, _) => format!("The tunnel{to_gateway} is open."),
-                };
-            }
-            Tunnel::Starting => {
-                return match unanswered {
-                    0 => format!("The tunnel{to_gateway} is being opened."),
-                    n => format!(
-                        "The tunnel{to_gateway} is being opened, but {} went unanswered.",
-                        handshakes(n)
-                    ),
-                };
-            }
-            Tunnel::Stopping => return "The tunnel is being shut.".to_owned(),
-            Tunnel::Down { reason } => reason,
-        };
-        match down {
-            DownReason::NotNeeded => "So no tunnel is needed.".to_owned(),
-            DownReason::Deciding => "The tunnel stays shut until that is known.".to_owned(),
-            DownReason::NoNetwork => "So the tunnel is shut.".to_owned(),
-            DownReason::NoCard => format!("The tunnel is shut: {}.", self.key(why.key)),
-            DownReason::KeyLocked => format!("The tunnel is shut: {}.", self.key(why.key)),
-            DownReason::StoppedByUser => {
-                "The tunnel is shut since you asked for it (`sluss down`).".to_owned()
-            }
-            DownReason::NotEnrolled => {
-                "The tunnel is shut since this laptop is not enrolled.".to_owned()
-            }
-            DownReason::DeviceFailed => {
-                "The tunnel is shut since its network device could not be used.".to_owned()
-            }
-            DownReason::SocketFailed => {
-                "The tunnel is shut since its network socket could not be used.".to_owned()
-            }
-            DownReason::WorkerFailed => {
-                "The tunnel is shut since a part of the daemon failed.".to_owned()
-            }
         }
     }
 
@@ -511,12 +344,5 @@ impl Text for English {
 
     fn help(&self, help: Help) -> &'static str {
         usage::help(help)
-    }
-}
-
-fn handshakes(n: u32) -> String {
-    match n {
-        1 => "1 handshake".to_owned(),
-        n => format!("{n} handshakes"),
     }
 }

@@ -5,14 +5,15 @@ mod card;
 mod enroll;
 mod path;
 mod usage;
+mod why;
 
 use sluss_ipc::{
     Algorithm, CardFault, Deadline, DeadlineReason, DownReason, Error, Gateway, Host, HostMode,
-    Intent, Key, KeyMode, Location, Outcome, OutsideReason, Refusal, Traffic, Tunnel, Warning, Why,
+    Intent, Key, KeyMode, Refusal, Traffic, Tunnel, Warning,
 };
 use sluss_policy::{Problem, ValueError};
 
-use super::{Advice, Help, Label, Span, Text, UsageError, amount, failures, on_links, plain};
+use super::{Advice, Help, Label, Span, Text, UsageError, amount, plain};
 
 pub(crate) struct Swedish;
 
@@ -63,49 +64,6 @@ impl Text for Swedish {
             DownReason::WorkerFailed => "Inte ansluten, eftersom en del av slussd inte fungerar",
         }
         .to_owned()
-    }
-
-    fn location(&self, location: &Location) -> String {
-        match location {
-            Location::Offline => "inget nätverk".to_owned(),
-            Location::Asleep => "i viloläge".to_owned(),
-            Location::Settling => "nätverket ändras".to_owned(),
-            Location::Probing => "söker efter det interna nätet".to_owned(),
-            Location::Inside {
-                link: Some(link),
-                beacon: Some(beacon),
-            } => {
-                format!(
-                    "innanför: {} bevisade det på {}",
-                    plain(beacon),
-                    plain(link)
-                )
-            }
-            Location::Inside {
-                link: Some(link),
-                beacon: None,
-            } => format!("innanför på {}", plain(link)),
-            Location::Inside { link: None, .. } => "innanför".to_owned(),
-            Location::Outside { reason, links } => {
-                let on = on_links(links, "på", "och");
-                match reason {
-                    OutsideReason::NoBeacon => "utanför: policyn anger ingen fyr".to_owned(),
-                    OutsideReason::NoProof => format!("utanför: ingen fyr{on}"),
-                    OutsideReason::WeakProof => {
-                        format!("utanför: ingen fyr av det slag som policyn begär{on}")
-                    }
-                    OutsideReason::TooFewProofs { proved, needed } => {
-                        format!("utanför: {proved} av {needed} fyrar{on}")
-                    }
-                    OutsideReason::NotConfirmed => {
-                        format!("utanför: en fyr svarade bara en gång{on}")
-                    }
-                    OutsideReason::ProbeOverdue => {
-                        format!("utanför: sökningen{on} blev inte klar")
-                    }
-                }
-            }
-        }
     }
 
     fn key(&self, key: Key) -> String {
@@ -160,21 +118,6 @@ impl Text for Swedish {
             Host::Applying { mode: to } => format!("{} (ställs in)", mode(to)),
             Host::Applied { mode: to } => mode(to),
             Host::Failed { mode: to } => format!("{} (kunde inte ställas in)", mode(to)),
-        }
-    }
-
-    fn outcome(&self, outcome: Outcome) -> &'static str {
-        match outcome {
-            Outcome::Proved => "bevisad",
-            Outcome::Relayed { .. } => "vidarebefordrat",
-            Outcome::Expired { .. } => "certifikatet har gått ut",
-            Outcome::NotYetValid { .. } => "certifikatet gäller inte ännu",
-            Outcome::NotABeacon => "ingen fyr",
-            Outcome::WrongKey => "svarade med en annan nyckel",
-            Outcome::NotTls => "något annat svarade",
-            Outcome::Refused => "anslutningen nekades",
-            Outcome::Unreachable => "kan inte nås",
-            Outcome::NoAnswer => "inget svar",
         }
     }
 
@@ -258,16 +201,7 @@ impl Text for Swedish {
                 "IT-avdelningen behöver skriva in datorn (`sluss enroll`).".to_owned()
             }
             Advice::AskForHelp => "Visa det här för IT-avdelningen.".to_owned(),
-            Advice::OtherNetwork {
-                endpoint: Some(endpoint),
-            } => {
-                format!(
-                    "Nätverket spärrar kanske UDP till {endpoint}; pröva ett annat. Om det är så överallt, känner gatewayen kanske inte datorn."
-                )
-            }
-            Advice::OtherNetwork { endpoint: None } => {
-                "Nätverket spärrar kanske tunneln; pröva ett annat nätverk.".to_owned()
-            }
+            Advice::OtherNetwork => "Pröva ett annat nätverk; om det är så överallt, känner gatewayen kanske inte datorn.".to_owned(),
         }
     }
 
@@ -305,120 +239,14 @@ impl Text for Swedish {
             Label::Module => "PKCS#11-modul",
             Label::Certificate => "Certifikat",
             Label::HandOver => "PIN-kod från inloggningen",
+            Label::Link => "Nätverk",
+            Label::Endpoint => "Väg dit",
+            Label::Portal => "Inloggningssida",
+            Label::Proof => "Bevis",
+            Label::InternalName => "Internt namn",
+            Label::Support => "Hjälp",
+            Label::Metered => "Livstecken med datakostnad",
             Label::LoginWait => "Inloggningen väntar",
-        }
-    }
-
-    fn why_location(&self, why: &Why) -> String {
-        let age = why
-            .location_age_ms
-            .map_or_else(String::new, |age| format!(" {}", self.ago(age)));
-        match &why.location {
-            Location::Offline => "Det finns inget nätverk.".to_owned(),
-            Location::Asleep => "Datorn är på väg in i eller ut ur viloläge.".to_owned(),
-            Location::Settling => {
-                "Nätverket ändras, så det är ännu inte känt var du är.".to_owned()
-            }
-            Location::Probing => "Det undersöks om du är på det interna nätet.".to_owned(),
-            Location::Inside {
-                link: Some(link),
-                beacon: Some(beacon),
-            } => format!(
-                "Du är på det interna nätet: fyren {} bevisade det på {}{age}.",
-                plain(beacon),
-                plain(link)
-            ),
-            Location::Inside { .. } => {
-                format!("Du är på det interna nätet, vilket en fyr bevisade{age}.")
-            }
-            Location::Outside { reason, links } => {
-                let on = on_links(links, "på", "och");
-                let failures = failures(self, &why.evidence, "på");
-                let detail = if failures.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({failures})")
-                };
-                match reason {
-                    OutsideReason::NoBeacon => {
-                        "Du räknas som utanför det interna nätet, eftersom policyn inte anger någon fyr.".to_owned()
-                    }
-                    OutsideReason::NoProof => format!(
-                        "Du är utanför det interna nätet: ingen fyr gav bevis{on}{age}{detail}."
-                    ),
-                    OutsideReason::WeakProof => format!("utanför: ingen fyr av det slag som policyn begär{on}{age}."),
-                    OutsideReason::TooFewProofs { proved, needed } => format!("utanför: {proved} av {needed} fyrar{on}{age}."),
-                    OutsideReason::NotConfirmed => format!(
-                        "Du räknas som utanför det interna nätet: en fyr gav bevis{on} en gång, \
-                         men sedan inte igen{age}{detail}."
-                    ),
-                    OutsideReason::ProbeOverdue => format!(
-                        "Du räknas som utanför det interna nätet: sökningen{on} blev inte klar i tid{age}."
-                    ),
-                }
-            }
-        }
-    }
-
-    fn why_tunnel(&self, why: &Why) -> String {
-        let to_gateway = match &why.gateway {
-            Some(gateway) => format!(" till {}", plain(&gateway.name)),
-            None => String::new(),
-        };
-        let unanswered = why
-            .traffic
-            .map_or(0, |traffic| traffic.unanswered_handshakes);
-        let down = match why.tunnel {
-            Tunnel::Up => {
-                let handshake = why.traffic.and_then(|traffic| traffic.handshake_age_ms);
-                return match (handshake, unanswered) {
-                    (Some(age), 0) => {
-                        format!(
-                            "Tunneln{to_gateway} är öppen; dess senaste handskakning var {}.",
-                            self.ago(age)
-                        )
-                    }
-                    (Some(age), n) => format!(
-                        "Tunneln{to_gateway} är öppen, men {} har förblivit utan svar sedan den senaste {}.",
-                        handshakes(n),
-                        self.ago(age)
-                    ),
-                    (None, _) => format!("Tunneln{to_gateway} är öppen."),
-                };
-            }
-            Tunnel::Starting => {
-                return match unanswered {
-                    0 => format!("Tunneln{to_gateway} öppnas."),
-                    n => format!(
-                        "Tunneln{to_gateway} öppnas, men {} har förblivit utan svar.",
-                        handshakes(n)
-                    ),
-                };
-            }
-            Tunnel::Stopping => return "Tunneln stängs.".to_owned(),
-            Tunnel::Down { reason } => reason,
-        };
-        match down {
-            DownReason::NotNeeded => "Därför behövs ingen tunnel.".to_owned(),
-            DownReason::Deciding => "Tunneln förblir stängd tills det är känt.".to_owned(),
-            DownReason::NoNetwork => "Därför är tunneln stängd.".to_owned(),
-            DownReason::NoCard => format!("Tunneln är stängd: {}.", self.key(why.key)),
-            DownReason::KeyLocked => format!("Tunneln är stängd: {}.", self.key(why.key)),
-            DownReason::StoppedByUser => {
-                "Tunneln är stängd eftersom du bad om det (`sluss down`).".to_owned()
-            }
-            DownReason::NotEnrolled => {
-                "Tunneln är stängd eftersom datorn inte är inskriven.".to_owned()
-            }
-            DownReason::DeviceFailed => {
-                "Tunneln är stängd eftersom dess nätverksenhet inte kunde användas.".to_owned()
-            }
-            DownReason::SocketFailed => {
-                "Tunneln är stängd eftersom dess nätverkssocket inte kunde användas.".to_owned()
-            }
-            DownReason::WorkerFailed => {
-                "Tunneln är stängd eftersom en del av slussd inte fungerar.".to_owned()
-            }
         }
     }
 
@@ -544,13 +372,6 @@ impl Text for Swedish {
 
     fn help(&self, help: Help) -> &'static str {
         usage::help(help)
-    }
-}
-
-fn handshakes(n: u32) -> String {
-    match n {
-        1 => "1 handskakning".to_owned(),
-        n => format!("{n} handskakningar"),
     }
 }
 
