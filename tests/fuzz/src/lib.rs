@@ -77,13 +77,10 @@ fn hear_a_resolver(bytes: &[u8]) {
     };
     let name = "vpn.example.se".parse().expect("a host name");
     let asked = question::Question::new(&name, family, u16::from_be_bytes([*high, *low]));
-    match asked.read(&bytes[1..]) {
-        Some(question::Answer::Addresses(addresses)) => {
-            assert!((1..=8).contains(&addresses.len()));
-            let is_ours = |it: &std::net::IpAddr| it.is_ipv4() == (family == question::Family::V4);
-            assert!(addresses.iter().all(is_ours));
-        }
-        Some(_) | None => {}
+    if let Some(question::Answer::Addresses(addresses)) = asked.read(&bytes[1..]) {
+        assert!((1..=8).contains(&addresses.len()));
+        let is_ours = |it: &std::net::IpAddr| it.is_ipv4() == (family == question::Family::V4);
+        assert!(addresses.iter().all(is_ours));
     }
     assert!(
         asked.read(asked.bytes()).is_none(),

@@ -101,8 +101,8 @@ fn text(path: &Path) -> Option<String> {
 )]
 trait Manager {
     // A service that IT has switched off is not started by asking.
-    #[zbus(no_autostart)]
-    fn get_link(&self, index: i32) -> zbus::Result<OwnedObjectPath>;
+    #[zbus(no_autostart, name = "GetLink")]
+    fn link(&self, index: i32) -> zbus::Result<OwnedObjectPath>;
 }
 
 #[zbus::proxy(
@@ -121,7 +121,7 @@ async fn from_resolved(link: &LinkId) -> zbus::Result<Vec<SocketAddr>> {
 
 async fn resolved_on(bus: &Connection, link: &LinkId) -> zbus::Result<Vec<SocketAddr>> {
     let index = i32::try_from(link.index).unwrap_or_default();
-    let path = ManagerProxy::new(bus).await?.get_link(index).await?;
+    let path = ManagerProxy::new(bus).await?.link(index).await?;
     let known = ResolvedLinkProxy::builder(bus).path(path).build().await?;
     let addresses = known.dns().await?;
     let addresses = addresses.iter().filter_map(|(_, bytes)| address(bytes));
@@ -182,7 +182,8 @@ mod tests {
 
     #[zbus::interface(name = "org.freedesktop.resolve1.Manager")]
     impl Resolved {
-        fn get_link(&self, index: i32) -> zbus::fdo::Result<OwnedObjectPath> {
+        #[zbus(name = "GetLink")]
+        fn link(&self, index: i32) -> zbus::fdo::Result<OwnedObjectPath> {
             match index {
                 3 => Ok(OwnedObjectPath::try_from("/org/freedesktop/resolve1/link/_33").unwrap()),
                 _ => Err(zbus::fdo::Error::Failed("no such link".to_owned())),
