@@ -2,6 +2,7 @@
 
 mod home;
 mod inside;
+mod portal;
 mod probes;
 mod recovery;
 mod street;
@@ -14,6 +15,7 @@ use sluss_tests::{trial, trials};
 
 use home::*;
 use inside::*;
+use portal::*;
 use probes::*;
 use recovery::*;
 use street::attack_if_asked;
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         return code;
     }
     if let Some(code) = play_the_daemon_if_asked() {
+        return code;
+    }
+    if let Some(code) = play_a_person_if_asked().or_else(play_the_opener_if_asked) {
         return code;
     }
     trials::main(&[
@@ -45,6 +50,10 @@ fn main() -> ExitCode {
         trial!(a_home_inside_the_prefix_keeps_its_names_and_its_lease),
         trial!(the_resolver_that_a_network_names_is_asked_on_its_link),
         trial!(a_router_that_takes_an_internal_address_gets_questions_only),
+        trial!(a_visitor_speaks_to_the_portal_and_to_nothing_else),
+        trial!(the_kernel_ends_the_visit_of_a_dead_daemon),
+        trial!(applying_again_neither_shortens_nor_prolongs_a_visit),
+        trial!(a_visitor_who_has_gone_opens_nothing),
         trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
         trial!(watcher_ignores_neighbours_and_our_own_changes),
         trial!(watcher_may_be_interrupted_at_any_time),
