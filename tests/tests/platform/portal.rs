@@ -342,7 +342,9 @@ pub(crate) fn the_kernel_ends_the_visit_of_a_dead_daemon() -> Result<()> {
             began.elapsed().as_millis()
         );
         // Nor does anything come of what is still in the connection, or of another.
-        let seen = Capture::start(&hotel.netns, |packet| !packet.outgoing)?;
+        let seen = Capture::start(&hotel.netns, |packet| {
+            !packet.outgoing && is_internal(packet.destination)
+        })?;
         person.cannot("say")?;
         person.cannot(&format!("tcp {PORTAL}:80"))?;
         person.cannot(&format!("tcp {PORTAL}:443 eth0"))?;
