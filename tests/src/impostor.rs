@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -86,7 +87,6 @@ pub fn replay(here: Spot<'_>, bytes: Vec<u8>) -> Result<Arc<AtomicUsize>> {
 pub struct Certificate {
     config: Arc<ServerConfig>,
     hash: String,
-    key_hash: String,
 }
 
 impl Certificate {
@@ -107,8 +107,7 @@ impl Certificate {
             )?;
         Ok(Certificate {
             config: Arc::new(config),
-            hash: pin(certificate.der()),
-            key_hash: pin(&rcgen::PublicKeyData::subject_public_key_info(&key)),
+            hash: STANDARD.encode(digest(&SHA256, certificate.der())),
         })
     }
 
@@ -119,18 +118,8 @@ impl Certificate {
 
     /// The pin of the whole certificate, as a policy writes it.
     pub fn pin(&self) -> String {
-        format!("certificate:{}", self.hash)
+        format!("certificate:sha256:{}", self.hash)
     }
-
-    /// The pin of its key.
-    pub fn key_pin(&self) -> &str {
-        &self.key_hash
-    }
-}
-
-fn pin(bytes: &[u8]) -> String {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    format!("sha256:{}", STANDARD.encode(digest))
 }
 
 /// A TLS server that shakes hands with everybody and then says what `say` writes, until an error; gives the number of handshakes.
