@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Evidence, HostRules, Link, Op, PortalCheck, Time, Visitor};
+use crate::{Change, Evidence, HostRules, Link, Op, PortalCheck, Time, Visitor};
 
 /// What happened. The first events after the start are [`Event::LinksChanged`] and, if a card is in, [`Event::CardInserted`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +19,10 @@ pub enum Event {
         op: Op,
         checks: Vec<PortalCheck>,
     },
-    /// The user asks to be let through to the captive portal, for the first time or once more.
+    /// The user asks to be let through to the captive portal. `renew`: for longer than the first time.
     PortalRequested {
         visitor: Visitor,
+        renew: bool,
     },
 
     /// A card whose key can serve us. `verified`: it answers without a PIN, which another program or we ourselves
@@ -187,9 +188,8 @@ pub enum Action {
     StartTunnel { op: Op },
     /// End the tunnel, started or starting. Also asked again when the answer fails to come.
     StopTunnel { op: Op },
-    /// The network changed, or the card answers again: send something at once, so that the gateway learns
-    /// the new address or a new handshake begins.
-    RefreshTunnel,
+    /// Something is different: send at once, so that the gateway learns the new address or a new handshake begins.
+    RefreshTunnel { after: Change },
     /// The tunnel shall say so often that it is there: another link is in use, which is metered or is not. A tunnel starts
     /// with the policy's `tunnel.keepalive`.
     SetKeepalive { every: Option<Duration> },

@@ -1,8 +1,15 @@
 //! What is asked of the host: routes, firewall, and who is let by it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::{Link, LinkId, Op, Time, Visitor};
+use sluss_policy::Policy;
+
+use crate::tunnel::tunnel_anyway;
+use crate::{Action, DeadlineReason, Link, LinkId, Op, Portal, State, Time, Tunnel, Visitor};
+
+const HOST_APPLY: Duration = Duration::from_secs(5);
+const HOST_RETRY: Duration = Duration::from_secs(1);
 
 /// Routes and firewall: what was asked for and what is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,4 +65,116 @@ pub struct Opening {
     pub link: LinkId,
     pub visitor: Visitor,
     pub until: Time,
+}
+
+impl Host {
+    pub(crate) fn deadline(&self) -> Option<(Time, DeadlineReason)> {
+        match self {
+            Self::Applying { deadline, .. } => Some((*deadline, DeadlineReason::HostOverdue)),
+            Self::Failed { retry_at, .. } => Some((*retry_at, DeadlineReason::HostRetry)),
+            Self::Unknown | Self::Applied(_) => None,
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn host_answered(&mut self, op: Op, applied: bool, now: Time) {
+        if let Host::Applying {
+            op: waited_for,
+            rules,
+            ..
+        } = &self.host
+            && *waited_for == op
+        {
+            let rules = rules.clone();
+            self.host = match applied {
+                true => Host::Applied(rules),
+                false => Host::Failed {
+                    rules,
+                    retry_at: now + HOST_RETRY,
+                },
+            };
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(&self.host, Host::Applied(rules) if rules.mode == HostMode::Closed)
+    }
+
+    pub(crate) fn decide_host(&mut self, policy: &Policy, now: Time, actions: &mut Vec<Action>) {
+        let wanted = HostRules {
+            mode: self.host_mode(policy),
+            routers: self.routers(policy),
+            opening: self.opening(),
+        };
+        let under_way = match &self.host {
+            Host::Applied(rules) => *rules == wanted,
+            Host::Applying {
+                rules, deadline, ..
+            } => *rules == wanted && *deadline > now,
+            Host::Failed { rules, retry_at } => *rules == wanted && *retry_at > now,
+            Host::Unknown => false,
+        };
+        if !under_way {
+            let op = self.op();
+            self.host = Host::Applying {
+                op,
+                rules: wanted.clone(),
+                deadline: now + HOST_APPLY,
+            };
+            actions.push(Action::ApplyHost { op, rules: wanted });
+        }
+    }
+
+    fn host_mode(&self, policy: &Policy) -> HostMode {
+        let proof = self.location.verified().filter(|_| !tunnel_anyway(policy));
+        match (&self.tunnel, proof) {
+            (Tunnel::Up { .. }, _) => HostMode::Tunnelled,
+            (Tunnel::Down { .. }, Some(verified)) => HostMode::Inside {
+                link: verified.link.clone(),
+            },
+            (Tunnel::Down { .. }, None)
+            | (Tunnel::Starting { .. } | Tunnel::Stopping { .. }, _) => HostMode::Closed,
+        }
+    }
+
+    /// Only where the laptop counts as outside: before the verdict an internal address may be an internal router's.
+    fn routers(&self, policy: &Policy) -> Vec<Router> {
+        if self.location.outside_since().is_none() {
+            return Vec::new();
+        }
+        let internal = |address: &IpAddr| policy.internal.iter().any(|net| net.contains(address));
+        let mut routers: Vec<Router> = self
+            .links
+            .iter()
+            .filter(|link| link.usable())
+            .flat_map(|link| link.gateways.iter().map(|address| (&link.id, *address)))
+            .filter(|(_, address)| internal(address))
+            .map(|(link, address)| Router {
+                link: link.clone(),
+                address,
+            })
+            .collect();
+        routers.sort();
+        routers
+    }
+
+    fn opening(&self) -> Option<Opening> {
+        match &self.portal {
+            Portal::Open {
+                portal,
+                visitor,
+                until,
+                ..
+            } => Some(Opening {
+                link: portal.link.clone(),
+                visitor: visitor.clone(),
+                until: *until,
+            }),
+            Portal::Unknown
+            | Portal::Checking { .. }
+            | Portal::Clear { .. }
+            | Portal::Found { .. } => None,
+        }
+    }
 }

@@ -85,7 +85,7 @@ pub enum Outcome {
     /// It showed that it holds a pinned key, and, if it is of kind "beacon", that nobody stands in between.
     Proved,
     /// It holds a pinned key, but saw another source than our own: somebody relays, or translates addresses.
-    Relayed { seen: SocketAddr },
+    Relayed { seen: SocketAddr, own: SocketAddr },
     /// It speaks TLS, with a key that is not pinned.
     WrongKey,
     /// Its certificate ended before now, as our clock says. Seconds since 1970.
@@ -110,6 +110,14 @@ impl Link {
         self.carrier && self.addresses.iter().any(|net| !link_local(net.addr()))
     }
 
+    /// Whether `later` is this link with the same facts, as far as they say where it leads.
+    pub(crate) fn is_unchanged(&self, later: &Self) -> bool {
+        self.id == later.id
+            && self.carrier == later.carrier
+            && self.addresses == later.addresses
+            && self.gateways == later.gateways
+    }
+
     /// Whether `later` is this link in the same place: the network behind it was not changed, though an address
     /// may have come or gone, as IPv6 privacy addresses do every day.
     pub(crate) fn same_place(&self, later: &Self) -> bool {
@@ -121,6 +129,36 @@ impl Link {
                 .iter()
                 .any(|net| !link_local(net.addr()) && later.addresses.contains(net))
     }
+
+    /// Whether `later` is this link with another way out.
+    pub(crate) fn has_other_gateways(&self, later: &Self) -> bool {
+        self.id == later.id && self.gateways != later.gateways
+    }
+
+    /// What `later` says of who answers for the gateways: none of it is proof of anything.
+    pub(crate) fn neighbours_in(&self, later: &Self) -> Neighbourhood {
+        let heard = |gateway: &IpAddr, link: &Self| {
+            let found = link.neighbours.iter().find(|it| it.gateway == *gateway);
+            found.map(|it| it.address)
+        };
+        let of_gateway = |gateway: &IpAddr| match (heard(gateway, self), heard(gateway, later)) {
+            (Some(earlier), Some(now)) if earlier != now => Neighbourhood::Replaced,
+            (None, Some(_)) => Neighbourhood::Learnt,
+            (Some(_), _) | (None, None) => Neighbourhood::Same,
+        };
+        let gateways = later.gateways.iter().map(of_gateway);
+        gateways.max().unwrap_or(Neighbourhood::Same)
+    }
+}
+
+/// How the link-layer addresses of a link's gateways have changed; the greatest change counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Neighbourhood {
+    Same,
+    /// One answers for the first time: the link has begun to carry.
+    Learnt,
+    /// Another one answers for the same address.
+    Replaced,
 }
 
 /// What tells one network from another, as far as a laptop can see without asking: the next hops.

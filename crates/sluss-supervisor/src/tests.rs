@@ -9,9 +9,10 @@ use std::time::Duration;
 use sluss_policy::{OnRemoval, Policy, Source};
 
 use crate::{
-    Action, CardFault, Confirmation, Event, Evidence, Host, HostMode, HostRules, Insertion, Intent,
-    Key, Link, LinkId, Location, LossReason, Medium, Op, Outcome, OutsideReason, PinCheck,
-    PinSource, Session, State, Time, Tunnel, step,
+    Action, CardFault, Change, Confirmation, Event, Evidence, Host, HostMode, HostRules, Insertion,
+    Intent, Key, Link, LinkId, LinkLayerAddress, Location, LossReason, Medium, Neighbour, Op,
+    Outcome, OutsideReason, PinCheck, PinSource, Portal, Recheck, Session, State, Time, Tunnel,
+    step,
 };
 
 const POLICY: &str = r#"
@@ -56,7 +57,7 @@ fn explore(card: &str) {
     while let Some((state, now)) = queue.pop_front() {
         ignore_stale(&policy, &state, now);
         find_rest(&policy, state.clone(), now);
-        for (event, now) in events(&state, now) {
+        for (event, now) in events(&policy, &state, now) {
             turns += 1;
             let (after, actions) = step(&policy, state.clone(), event.clone(), now);
             check_turn(&policy, &state, &event, &after, &actions, now);
@@ -137,7 +138,9 @@ fn check_turn(
                 assert_eq!(again_at, None, "asks for ever: {}", context());
                 assert_eq!(since, earlier, "outside anew: {}", context());
                 assert!(
-                    !actions.contains(&Action::RefreshTunnel) || refresh_due(before),
+                    !actions.contains(&Action::RefreshTunnel {
+                        after: Change::Place
+                    }) || refresh_due(before),
                     "no news for the gateway: {}",
                     context()
                 );
@@ -196,7 +199,7 @@ fn check_turn(
             | Action::LockSession
             | Action::ForgetKeys
             | Action::StopTunnel { .. }
-            | Action::RefreshTunnel
+            | Action::RefreshTunnel { .. }
             | Action::ApplyHost {
                 rules:
                     HostRules {
@@ -221,12 +224,14 @@ fn check_turn(
     );
 
     assert!(
-        after.deadline().is_none_or(|deadline| deadline.at > now),
+        after
+            .deadline(policy)
+            .is_none_or(|deadline| deadline.at > now),
         "a deadline in the past: {}",
         context()
     );
     assert!(
-        after.deadline().is_some() || !waits(after),
+        after.deadline(policy).is_some() || !waits(after),
         "waits for ever: {}",
         context()
     );
@@ -307,7 +312,13 @@ fn check_pull(
 }
 
 fn refresh_due(state: &State) -> bool {
-    matches!(state.tunnel, Tunnel::Up { refresh: true, .. })
+    matches!(
+        state.tunnel,
+        Tunnel::Up {
+            refresh: Some(_),
+            ..
+        }
+    )
 }
 
 /// Whether something is under way that nobody promised to finish.
@@ -386,7 +397,7 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
                 op: *op,
                 check: PinCheck::Accepted,
             },
-            state => match state.deadline() {
+            state => match state.deadline(policy) {
                 Some(deadline) => {
                     now = deadline.at;
                     Event::Tick
@@ -408,7 +419,7 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
         (_, false) => HostMode::Closed,
     };
     assert!(
-        state.deadline().is_none(),
+        state.deadline(policy).is_none(),
         "no rest from {begin:#?}: {state:#?}"
     );
     assert!(
@@ -422,7 +433,7 @@ fn find_rest(policy: &Policy, begin: State, mut now: Time) {
 }
 
 /// Everything that can happen now, each with its moment.
-fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
+fn events(policy: &Policy, state: &State, now: Time) -> Vec<(Event, Time)> {
     let eth = link(1, &["10.20.5.7/24"]);
     let renewed = link(1, &["10.20.5.7/24", "10.20.5.8/24"]);
     let wlan = link(2, &["192.168.1.7/24"]);
@@ -463,7 +474,11 @@ fn events(state: &State, now: Time) -> Vec<(Event, Time)> {
         .collect();
     events.extend(ops.into_iter().flat_map(answers));
     let mut events: Vec<_> = events.into_iter().map(|event| (event, now)).collect();
-    events.extend(state.deadline().map(|deadline| (Event::Tick, deadline.at)));
+    events.extend(
+        state
+            .deadline(policy)
+            .map(|deadline| (Event::Tick, deadline.at)),
+    );
     events
 }
 
@@ -547,6 +562,7 @@ fn awaited(state: &State) -> Vec<Op> {
 }
 
 fn link(index: u32, addresses: &[&str]) -> Link {
+    let gateway = std::net::IpAddr::from([10, 0, 0, u8::try_from(index).unwrap_or(0)]);
     Link {
         id: LinkId {
             index,
@@ -557,15 +573,13 @@ fn link(index: u32, addresses: &[&str]) -> Link {
             .iter()
             .filter_map(|address| address.parse().ok())
             .collect(),
-        gateways: vec![std::net::IpAddr::from([
-            10,
-            0,
-            0,
-            u8::try_from(index).unwrap_or(0),
-        ])],
+        gateways: vec![gateway],
         medium: Medium::Wired,
         metered: false,
-        neighbours: Vec::new(),
+        neighbours: vec![Neighbour {
+            gateway,
+            address: LinkLayerAddress([2, 0, 0, 0, 0, 1]),
+        }],
     }
 }
 
@@ -591,6 +605,7 @@ fn outline(state: &State) -> State {
     );
     state.evidence.clear();
     state.failures = state.failures.min(1);
+    state.unrest.flatten();
     state.next = 0;
     state
 }
@@ -636,6 +651,28 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
             }
         }
     }
+    match &mut state.portal {
+        Portal::Unknown => {}
+        Portal::Checking { op, deadline } => {
+            number(&mut op.0);
+            time(deadline);
+        }
+        Portal::Clear { since } => *since = never,
+        Portal::Found { portal, check, .. } => {
+            portal.since = never;
+            visit_recheck(check, time, number);
+        }
+        Portal::Open {
+            portal,
+            check,
+            until,
+            ..
+        } => {
+            portal.since = never;
+            time(until);
+            visit_recheck(check, time, number);
+        }
+    }
     if let Some(card) = state.key.card_mut() {
         number(&mut card.insertion.0);
     }
@@ -668,7 +705,11 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
             time(deadline);
         }
         Tunnel::Up {
-            op, since, session, ..
+            op,
+            since,
+            session,
+            refresh: _,
+            keepalive: _,
         } => {
             number(&mut op.0);
             *since = never;
@@ -697,10 +738,33 @@ fn visit(state: &mut State, time: &mut impl FnMut(&mut Time), number: &mut impl 
     if let Some(Insertion(insertion)) = &mut state.secrets {
         number(insertion);
     }
-    for Op(op) in [&mut state.asked.probe, &mut state.asked.pin]
-        .into_iter()
-        .flatten()
+    for Op(op) in [
+        &mut state.asked.probe,
+        &mut state.asked.portal,
+        &mut state.asked.pin,
+    ]
+    .into_iter()
+    .flatten()
     {
         number(op);
+    }
+}
+
+fn visit_recheck(
+    check: &mut Recheck,
+    time: &mut impl FnMut(&mut Time),
+    number: &mut impl FnMut(&mut u64),
+) {
+    match check {
+        Recheck::Idle => {}
+        Recheck::Due { at, step } => {
+            time(at);
+            *step = 0;
+        }
+        Recheck::Running { op, deadline, step } => {
+            number(&mut op.0);
+            time(deadline);
+            *step = 0;
+        }
     }
 }

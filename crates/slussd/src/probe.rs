@@ -273,7 +273,10 @@ async fn converse(
 
 fn no_proof(why: &NoProof) -> Outcome {
     match why {
-        NoProof::Relayed { seen, own: _ } => Outcome::Relayed { seen: *seen },
+        NoProof::Relayed { seen, own } => Outcome::Relayed {
+            seen: *seen,
+            own: *own,
+        },
         // Whoever has no bare key to show is none of ours.
         NoProof::WrongKey { .. } | NoProof::BadSignature | NoProof::NoRawKey => Outcome::WrongKey,
         NoProof::Expired { not_after, clock } => Outcome::Expired {

@@ -57,6 +57,8 @@ pub(crate) struct Judge {
     pub(crate) unlocked: Option<bool>,
     pub(crate) stopped: bool,
     again: Again,
+    /// How often the proof was lost since the links changed.
+    lapses: u32,
     /// The gateway is to be told of a new place, or the card can make the handshake that waits for it.
     news: bool,
     usable: Vec<Link>,
@@ -93,6 +95,7 @@ impl Judge {
             unlocked: None,
             stopped: false,
             again: Again::No,
+            lapses: 0,
             news: false,
             usable: Vec::new(),
             tunnel: Asked::Nothing,
@@ -119,10 +122,12 @@ impl Judge {
             Event::LinksChanged(links) => self.links_changed(links),
             Event::Suspending => {
                 self.nothing_is_known();
+                self.lapses = 0;
                 self.asleep = Some(sight.now + Duration::from_secs(30));
             }
             Event::Resumed => {
                 self.nothing_is_known();
+                self.lapses = 0;
                 self.asleep = None;
             }
             Event::ProbeFinished { op, evidence } => {
@@ -231,7 +236,10 @@ impl Judge {
             .probe
             .is_some_and(|(_, given_up)| given_up <= sight.now)
         {
-            self.outside(sight.now);
+            match self.place {
+                Place::Inside(_) => self.lose_proof(),
+                Place::Unknown | Place::Once(_) | Place::Outside => self.outside(sight.now),
+            }
         }
         if self
             .check
@@ -273,6 +281,9 @@ impl Judge {
         let usable: Vec<Link> = links.iter().filter(|link| link.usable()).cloned().collect();
         let changed = usable != self.usable;
         self.usable = usable;
+        if changed {
+            self.lapses = 0;
+        }
         let verified = match &self.place {
             Place::Inside(verified) => Some(verified),
             Place::Unknown | Place::Once(_) | Place::Outside => None,
@@ -301,6 +312,11 @@ impl Judge {
         }
     }
 
+    fn lose_proof(&mut self) {
+        self.nothing_is_known();
+        self.lapses += 1;
+    }
+
     /// A first verdict is asked about once more. A second one is no news.
     fn outside(&mut self, now: Time) {
         self.place = Place::Outside;
@@ -308,7 +324,7 @@ impl Judge {
             Again::Asked => Again::No,
             Again::No | Again::At(_) => {
                 self.news = true;
-                Again::At(now + Duration::from_secs(5))
+                Again::At(now + Duration::from_secs(5) * 2_u32.pow(self.lapses.min(6)))
             }
         };
     }
@@ -331,6 +347,8 @@ impl Judge {
                 self.again = Again::No;
             }
             (None, Place::Once(_)) => self.outside(now),
+            // Closed, and asked once more before it counts as outside.
+            (None, Place::Inside(_)) if proved.is_empty() => self.lose_proof(),
             (None, _) if proved.is_empty() => self.outside(now),
             (None, _) => self.place = Place::Once(proved),
         }
@@ -431,7 +449,7 @@ impl Judge {
                 assert_ne!(self.tunnel, Asked::Nothing, "stopped what was not there");
                 self.tunnel = Asked::Stop(*op);
             }
-            Action::RefreshTunnel => {
+            Action::RefreshTunnel { .. } => {
                 assert!(
                     matches!(self.tunnel, Asked::Start(_)),
                     "refreshed what is not there"

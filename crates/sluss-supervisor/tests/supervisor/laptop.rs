@@ -166,7 +166,10 @@ impl Laptop {
     }
 
     pub(crate) fn deadline(&self, reason: DeadlineReason) -> Time {
-        let deadline = self.state.deadline().expect("something is waited for");
+        let deadline = self
+            .state
+            .deadline(&self.policy)
+            .expect("something is waited for");
         assert_eq!(deadline.reason, reason);
         deadline.at
     }

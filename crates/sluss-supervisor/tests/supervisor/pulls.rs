@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sluss_supervisor::{
-    Action, CardFault, DeadlineReason, Event, HostMode, HostRules, Key, LossReason, PinCheck,
-    PinSource, Tunnel,
+    Action, CardFault, Change, DeadlineReason, Event, HostMode, HostRules, Key, LossReason,
+    PinCheck, PinSource, Tunnel,
 };
 
 use crate::laptop::{Laptop, home, office};
@@ -86,8 +86,11 @@ fn a_card_that_is_back_within_the_grace_was_never_away() {
     assert_eq!(laptop.state.tunnel, up);
     laptop.pass(Duration::from_secs(9));
     assert_eq!(laptop.tell(Event::Tick), [], "the wait is over");
-    assert_eq!(laptop.unlock(), [Action::RefreshTunnel]);
-    assert_eq!(laptop.state.deadline(), None);
+    assert_eq!(
+        laptop.unlock(),
+        [Action::RefreshTunnel { after: Change::Key }]
+    );
+    assert_eq!(laptop.state.deadline(&laptop.policy), None);
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn a_card_that_is_back_and_answers_goes_on_with_the_handshake_that_waited() {
         tries_left: 3,
         verified: true,
     });
-    assert_eq!(back, [Action::RefreshTunnel]);
+    assert_eq!(back, [Action::RefreshTunnel { after: Change::Key }]);
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn a_tunnel_that_fails_while_the_card_is_away_is_not_tried_again() {
         "{lost:?}"
     );
     laptop.host();
-    assert_eq!(laptop.state.deadline(), None);
+    assert_eq!(laptop.state.deadline(&laptop.policy), None);
 }
 
 #[test]

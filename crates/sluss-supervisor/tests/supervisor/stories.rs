@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sluss_supervisor::{
-    Action, DeadlineReason, Event, Host, HostMode, HostRules, Key, Location, LossReason, Op,
-    Outcome, OutsideReason, PinCheck, Session, Tunnel,
+    Action, Change, DeadlineReason, Event, Host, HostMode, HostRules, Key, Location, LossReason,
+    Op, Outcome, OutsideReason, PinCheck, Session, Tunnel,
 };
 
 use crate::laptop::{Laptop, guest, home, office};
@@ -82,7 +82,11 @@ fn in_the_office_nothing_happens() {
         "nobody is asked for a PIN"
     );
     laptop.host();
-    assert_eq!(laptop.state.deadline(), None, "an idle laptop stays idle");
+    assert_eq!(
+        laptop.state.deadline(&laptop.policy),
+        None,
+        "an idle laptop stays idle"
+    );
 }
 
 #[test]
@@ -190,15 +194,18 @@ fn a_new_privacy_address_does_not_shut_the_office_but_a_new_gateway_does() {
     assert!(
         matches!(
             changed[..],
-            [Action::ApplyHost {
-                rules: HostRules {
-                    mode: HostMode::Closed,
+            [
+                Action::ApplyHost {
+                    rules: HostRules {
+                        mode: HostMode::Closed,
+                        ..
+                    },
                     ..
                 },
-                ..
-            }]
+                Action::Probe { .. }
+            ]
         ),
-        "{changed:?}"
+        "closed and asked at once: {changed:?}"
     );
 }
 
@@ -224,8 +231,16 @@ fn one_failed_probe_is_enough_to_leave() {
                 ..
             }]
         ),
-        "{failed:?}"
+        "closed at once: {failed:?}"
     );
+    laptop.host();
+    assert!(
+        !matches!(laptop.state.location, Location::Outside { .. }),
+        "no link has moved, so no tunnel comes and goes for one lost answer"
+    );
+    laptop.pass(Duration::from_secs(4));
+    laptop.pass_settling();
+    laptop.probe(&[]);
     assert!(matches!(
         laptop.state.location,
         Location::Outside {
@@ -279,6 +294,7 @@ fn a_first_packet_lost_in_the_office_costs_five_seconds_and_not_the_day() {
     laptop.pass_settling();
     laptop.probe(&[]);
     let verdict = laptop.now;
+    laptop.host();
     laptop.unlock();
     laptop.tunnel_starts();
     laptop.host();
@@ -315,7 +331,11 @@ fn a_first_packet_lost_in_the_office_costs_five_seconds_and_not_the_day() {
             link: office().link
         }
     );
-    assert_eq!(laptop.state.deadline(), None, "an idle laptop stays idle");
+    assert_eq!(
+        laptop.state.deadline(&laptop.policy),
+        None,
+        "an idle laptop stays idle"
+    );
 }
 
 #[test]
@@ -352,7 +372,11 @@ fn at_home_the_question_is_asked_once_more_and_nothing_is_seen_of_it() {
             );
             assert!(matches!(laptop.state.location, Location::Outside { .. }));
             assert_eq!(laptop.state.location.outside_since(), since);
-            assert_eq!(laptop.state.deadline(), None, "and that is all");
+            assert_eq!(
+                laptop.state.deadline(&laptop.policy),
+                None,
+                "and that is all"
+            );
 
             laptop.tell(Event::Suspending);
             laptop.tell(Event::Resumed);
@@ -399,7 +423,12 @@ fn while_it_is_asked_again_a_tunnel_stays_and_none_starts() {
     let mut laptop = Laptop::connected_at_home();
     laptop.plug(&[guest()]);
     laptop.pass_settling();
-    assert_eq!(laptop.probe(&[]), [Action::RefreshTunnel]);
+    assert_eq!(
+        laptop.probe(&[]),
+        [Action::RefreshTunnel {
+            after: Change::Place
+        }]
+    );
     laptop.pass_doubt();
     assert_eq!(laptop.probe(&[]), [], "the gateway knows already");
     assert!(matches!(laptop.state.tunnel, Tunnel::Up { .. }));
@@ -430,7 +459,11 @@ fn without_a_beacon_in_the_policy_everywhere_is_outside_at_once() {
     laptop.policy.beacons.clear();
     laptop.plug(&[office()]);
     let settled = laptop.pass_deadline(DeadlineReason::NetworkSettled);
-    assert_eq!(settled, [], "no probe");
+    assert!(
+        matches!(settled[..], [Action::ApplyHost { .. }]),
+        "no probe: {settled:?}"
+    );
+    assert_eq!(laptop.host(), HostMode::Closed);
     assert!(matches!(
         laptop.state.location,
         Location::Outside {
@@ -438,7 +471,7 @@ fn without_a_beacon_in_the_policy_everywhere_is_outside_at_once() {
             ..
         }
     ));
-    assert_eq!(laptop.state.deadline(), None, "nor any later");
+    assert_eq!(laptop.state.deadline(&laptop.policy), None, "nor any later");
 }
 
 #[test]
@@ -473,7 +506,12 @@ fn roaming_keeps_the_tunnel_and_tells_the_gateway() {
     );
     laptop.plug(&[guest()]);
     laptop.pass_settling();
-    assert_eq!(laptop.probe(&[]), [Action::RefreshTunnel]);
+    assert_eq!(
+        laptop.probe(&[]),
+        [Action::RefreshTunnel {
+            after: Change::Place
+        }]
+    );
     assert!(matches!(laptop.state.tunnel, Tunnel::Up { .. }));
 }
 
@@ -512,12 +550,15 @@ fn sleep_ends_what_was_known_and_a_reset_card_is_not_a_pulled_one() {
     laptop.pass_settling();
     let verdict = laptop.probe(&[]);
     assert!(
-        matches!(verdict[..], [Action::RefreshTunnel, Action::AskPin { .. }]),
+        matches!(
+            verdict[..],
+            [Action::RefreshTunnel { .. }, Action::AskPin { .. }]
+        ),
         "{verdict:?}"
     );
     assert_eq!(
         laptop.unlock(),
-        [Action::RefreshTunnel],
+        [Action::RefreshTunnel { after: Change::Key }],
         "and the handshake that waited for the card goes on"
     );
 }

@@ -7,8 +7,8 @@ use fastrand::Rng;
 use ipnet::IpNet;
 use sluss_policy::{Policy, Source};
 use sluss_supervisor::{
-    Action, Event, Evidence, HostMode, Key, Link, LinkId, Location, LossReason, Medium, Op,
-    Outcome, PinCheck, PinSource, State, Time, Tunnel, step,
+    Action, Event, Evidence, HostMode, Key, Link, LinkId, LinkLayerAddress, Location, LossReason,
+    Medium, Neighbour, Op, Outcome, PinCheck, PinSource, State, Time, Tunnel, step,
 };
 
 use crate::judge::{Judge, Sight};
@@ -66,7 +66,10 @@ pub(crate) fn link(index: u32, network: u8, host: u8, inside: bool) -> TrueLink 
             gateways: vec![gateway.into()],
             medium: Medium::Wired,
             metered: false,
-            neighbours: Vec::new(),
+            neighbours: vec![Neighbour {
+                gateway: gateway.into(),
+                address: LinkLayerAddress([2, 0, 0, 0, network, 1]),
+            }],
         },
         inside,
     }
@@ -161,7 +164,7 @@ impl World {
         let (again, more) = step(&self.policy, state.clone(), Event::Tick, self.now);
         assert_eq!(more, [], "decided twice after {event:?}");
         assert_eq!(again, state, "changed its mind after {event:?}");
-        if let Some(deadline) = state.deadline() {
+        if let Some(deadline) = state.deadline(&self.policy) {
             assert!(
                 deadline.at > self.now,
                 "{deadline:?} does not lie ahead of {:?} after {event:?}",
@@ -199,7 +202,11 @@ impl World {
         let later = self.later.iter().map(|(at, _, _)| *at).min();
         later
             .into_iter()
-            .chain(self.state.deadline().map(|deadline| deadline.at))
+            .chain(
+                self.state
+                    .deadline(&self.policy)
+                    .map(|deadline| deadline.at),
+            )
             .min()
     }
 
@@ -210,7 +217,10 @@ impl World {
             .iter()
             .map(|(at, sequence, _)| (*at, *sequence))
             .min();
-        let deadline = self.state.deadline().map(|deadline| deadline.at);
+        let deadline = self
+            .state
+            .deadline(&self.policy)
+            .map(|deadline| deadline.at);
         match (later, deadline) {
             (None, None) => return false,
             (Some((at, sequence)), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
@@ -359,7 +369,7 @@ impl World {
                 }
             }
             Action::ForgetKeys
-            | Action::RefreshTunnel
+            | Action::RefreshTunnel { .. }
             | Action::SetKeepalive { .. }
             | Action::CheckPortal { .. }
             | Action::CancelPortalCheck { .. } => {}

@@ -71,7 +71,7 @@ impl Engine {
                 .iter()
                 .map(|evidence| self.evidence(evidence, now))
                 .collect(),
-            deadline: state.deadline().map(|deadline| ipc::Deadline {
+            deadline: state.deadline(&self.policy).map(|deadline| ipc::Deadline {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
             }),

@@ -291,7 +291,7 @@ fn another_network_keeps_the_tunnel_and_tells_the_gateway() {
     laptop.orders.clear();
     laptop.joins("wlan0", "172.20.10.3/28", "172.20.10.1");
     assert_eq!(laptop.tunnel, before, "the same tunnel all the time");
-    assert!(matches!(laptop.orders[..], [TunnelOrder::Kick]));
+    assert!(matches!(laptop.orders[..], [TunnelOrder::NetworkChanged]));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Where the laptop is, and on what evidence, in the words of the IPC contract.
 
-use std::net::{IpAddr, SocketAddr};
-
 use sluss_ipc as ipc;
 use sluss_supervisor as sup;
 
@@ -18,12 +16,12 @@ impl Engine {
             kind: beacon.map_or(ipc::BeaconKind::Tls, |it| policy::beacon_kind(it.kind)),
             site: beacon.and_then(|it| it.site.clone()),
             address: evidence.address,
-            outcome: outcome(&self.state, evidence),
+            outcome: outcome(evidence.outcome),
             age_ms: millis(now.since(evidence.at)),
         }
     }
 
-    pub(super) fn portal(&self, now: sup::Time) -> ipc::Portal {
+    pub(in crate::engine) fn portal(&self, now: sup::Time) -> ipc::Portal {
         let Some(rules) = &self.policy.portal else {
             return ipc::Portal::Absent;
         };
@@ -87,6 +85,13 @@ pub(super) fn location(state: &sup::State) -> ipc::Location {
             match why {
                 sup::OutsideReason::NoBeacon => ipc::OutsideReason::NoBeacon,
                 sup::OutsideReason::NoProof => ipc::OutsideReason::NoProof,
+                sup::OutsideReason::WeakProof => ipc::OutsideReason::WeakProof,
+                sup::OutsideReason::TooFewProofs { proved, needed } => {
+                    ipc::OutsideReason::TooFewProofs {
+                        proved: *proved,
+                        needed: *needed,
+                    }
+                }
                 sup::OutsideReason::NotConfirmed => ipc::OutsideReason::NotConfirmed,
                 sup::OutsideReason::ProbeOverdue => ipc::OutsideReason::ProbeOverdue,
             },
@@ -127,12 +132,12 @@ pub(super) fn is_on_open_wifi(state: &sup::State) -> bool {
         .any(|link| link.medium == sup::Medium::Wireless { open: true })
 }
 
-fn outcome(state: &sup::State, evidence: &sup::Evidence) -> ipc::Outcome {
-    match evidence.outcome {
+fn outcome(outcome: sup::Outcome) -> ipc::Outcome {
+    match outcome {
         sup::Outcome::Proved => ipc::Outcome::Proved,
-        sup::Outcome::Relayed { seen } => ipc::Outcome::Relayed {
+        sup::Outcome::Relayed { seen, own } => ipc::Outcome::Relayed {
             seen,
-            own: own_address(state, &evidence.link, seen),
+            own: Some(own.ip()),
         },
         sup::Outcome::WrongKey => ipc::Outcome::WrongKey,
         sup::Outcome::Expired { not_after, clock } => ipc::Outcome::Expired {
@@ -149,13 +154,4 @@ fn outcome(state: &sup::State, evidence: &sup::Evidence) -> ipc::Outcome {
         sup::Outcome::Unreachable => ipc::Outcome::Unreachable,
         sup::Outcome::NoAnswer => ipc::Outcome::NoAnswer,
     }
-}
-
-/// The first of the link's addresses that could have been `seen`.
-fn own_address(state: &sup::State, link: &sup::LinkId, seen: SocketAddr) -> Option<IpAddr> {
-    let link = state.links.iter().find(|it| it.id == *link)?;
-    let addresses = link.addresses.iter().map(ipnet::IpNet::addr);
-    addresses
-        .into_iter()
-        .find(|own| own.is_ipv4() == seen.is_ipv4())
 }

@@ -1,0 +1,1 @@
+//! Rank, site and quorum.
