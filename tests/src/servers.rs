@@ -18,13 +18,7 @@ const DISCARD: u16 = 9;
 
 /// Starts the web page, the echo and the discard service; they last as long as the process.
 pub fn start(world: &World) -> Result<()> {
-    serve(
-        &world.servers,
-        SocketAddr::new([0; 16].into(), 80),
-        |stream| {
-            let _ = greet(stream);
-        },
-    )?;
+    web(&world.servers)?;
     serve(
         &world.servers,
         SocketAddr::new([0; 16].into(), ECHO),
@@ -40,7 +34,14 @@ pub fn start(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// The internal web page, fetched from a network; gives the address that the server saw.
+/// Starts the web page alone, in any network.
+pub fn web(netns: &Netns) -> Result<()> {
+    serve(netns, SocketAddr::new([0; 16].into(), 80), |stream| {
+        let _ = greet(stream);
+    })
+}
+
+/// A web page of that kind, fetched from a network; gives the address that the server saw.
 pub fn fetch(from: &Netns, web: IpAddr, deadline: Duration) -> Result<IpAddr> {
     from.run(|| {
         let mut stream = TcpStream::connect_timeout(&SocketAddr::new(web, 80), deadline)?;

@@ -123,12 +123,34 @@ impl World {
     /// The moment returned is that of the last address event.
     pub fn plug(&mut self, port: Port, place: Place) -> Result<Duration> {
         self.plug_bare(port, place)?;
-        let leased = dhcp::lease(&self.laptop, port.interface(), port.metric())?;
+        let leased = self.renew(port)?;
         if place.prefix_v6().is_none() {
             return Ok(leased);
         }
         let advertised = dhcp::advertised(&self.laptop, port.interface())?;
         Ok(leased.max(advertised))
+    }
+
+    /// The same where there is no DHCP, but a router that advertises a prefix.
+    pub fn plug_advertised(&mut self, port: Port, place: Place) -> Result<Duration> {
+        self.plug_bare(port, place)?;
+        dhcp::advertised(&self.laptop, port.interface())
+    }
+
+    /// Gets the lease of a link that is plugged in once more.
+    pub fn renew(&self, port: Port) -> Result<Duration> {
+        dhcp::lease(&self.laptop, port.interface(), port.metric())
+    }
+
+    /// Takes the carrier away or gives it back. Addresses and routes stay, as they do under NetworkManager for some seconds.
+    ///
+    /// The moment returned is just before that happens.
+    pub fn carrier(&self, port: Port, is_there: bool) -> Result<Duration> {
+        let at = moment::now();
+        let holder = self.plugged[port as usize].map_or(&self.drawer, |place| self.router(place));
+        let state = if is_there { "up" } else { "down" };
+        holder.ip(&format!("link set {} {state}", port.far_end()))?;
+        Ok(at)
     }
 
     /// The same, without an address: there is a carrier, and that is all.

@@ -7,15 +7,15 @@ routes() {
     if [ -n "$staticroutes" ]; then
         set -- $staticroutes
         while [ $# -ge 2 ]; do
-            echo "route add $1 via $2 dev $interface metric $METRIC"
+            echo "route replace $1 via $2 dev $interface metric $METRIC"
             shift 2
         done
     elif [ -n "$router" ]; then
-        echo "route add default via ${router%% *} dev $interface metric $METRIC"
+        echo "route replace default via ${router%% *} dev $interface metric $METRIC"
     fi
 }
 
 {
-    echo "addr add $ip/$mask dev $interface"
+    echo "addr replace $ip/$mask dev $interface"
     routes
 } | ip -batch -

@@ -1,0 +1,55 @@
+//! Where the laptop is, in every place that it goes to: the shipped binaries, real DHCP, real TLS, judged from outside.
+
+mod attacks;
+mod moves;
+mod outages;
+mod places;
+mod sequences;
+mod times;
+mod wire;
+
+use std::process::ExitCode;
+
+use sluss_tests::{trial, trials};
+
+use attacks::*;
+use moves::*;
+use outages::*;
+use places::*;
+use sequences::*;
+use times::*;
+use wire::*;
+
+fn main() -> ExitCode {
+    trials::main(&[
+        trial!(at_home_the_tunnel_opens),
+        trial!(the_guest_wifi_of_the_town_hall_is_outside),
+        trial!(the_branch_behind_a_translator_is_outside_and_works),
+        trial!(the_branch_is_inside_where_policy_knows_its_address),
+        trial!(an_office_with_ipv6_alone_is_inside),
+        trial!(a_home_that_is_numbered_like_the_office_is_outside),
+        trial!(a_cable_inside_and_a_greedy_wifi),
+        trial!(containers_and_another_vpn_change_nothing),
+        trial!(waking_up_in_another_building_is_inside),
+        trial!(a_flapping_cable_in_the_office_opens_no_tunnel),
+        trial!(a_flapping_link_at_home_keeps_its_tunnel),
+        trial!(with_all_beacons_dead_work_goes_on_by_the_tunnel),
+        trial!(without_a_network_nothing_is_tried),
+        trial!(a_resolver_that_is_silent_does_not_keep_the_tunnel_shut),
+        trial!(a_network_that_swallows_udp_is_named),
+        trial!(a_forged_office_is_outside),
+        trial!(a_recorded_beacon_proves_nothing),
+        trial!(a_relay_by_proxy_is_seen_through),
+        trial!(a_relay_that_keeps_addresses_gets_the_proof),
+        trial!(slow_and_endless_beacons_cost_no_more_than_the_deadline),
+        trial!(dates_that_do_not_fit_are_named),
+        trial!(forged_arp_flaps_nothing),
+        trial!(a_thousand_neighbours_wake_nobody),
+        trial!(a_probe_tells_strangers_nothing),
+        trial!(no_probe_enters_the_tunnel),
+        trial!(random_sequences_end_right, 1800),
+        trial!(verdicts_are_quick, 240),
+        trial!(a_lost_carrier_closes_at_once, 240),
+        trial!(a_resumed_laptop_knows_soon_where_it_is, 240),
+    ])
+}

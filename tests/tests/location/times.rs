@@ -1,0 +1,153 @@
+//! How soon a laptop knows where it is, and how soon it shuts: medians of ten, none of them a limit of the test.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sluss_tests::moment::{eventually, median, millis, now};
+use sluss_tests::netns::Netns;
+use sluss_tests::stage::{Boot, PATIENCE, Stage};
+use sluss_tests::world::{Place, Port, WEB};
+
+use crate::moves::{set_in_two_buildings, sleep, wake};
+
+const ROUNDS: usize = 10;
+const NIGHT: Duration = Duration::from_secs(8 * 3600);
+
+/// From the last address event of a move to the command's own word.
+pub(crate) fn verdicts_are_quick() -> Result<()> {
+    let mut stage = Stage::set(Boot::Plain)?;
+    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let plugged = stage.world.plug(Port::Ethernet, Place::Office)?;
+        inside.push(millis(plugged, stage.verdict("inside", plugged)?));
+        stage.world.unplug(Port::Ethernet)?;
+        let place = [Place::Home, Place::Guest, Place::Phone, Place::Cafe][round % 4];
+        let plugged = stage.world.plug(Port::WiFi, place)?;
+        outside.push(millis(plugged, stage.verdict("outside", plugged)?));
+        stage.world.unplug(Port::WiFi)?;
+    }
+    report("last address event to verdict inside", 700, inside)?;
+    report("last address event to verdict outside", 1150, outside)?;
+    stage.no_leak()
+}
+
+/// From just before the carrier goes to the last packet that the laptop would have let out of the verified link.
+pub(crate) fn a_lost_carrier_closes_at_once() -> Result<()> {
+    let mut stage = Stage::set(Boot::Plain)?;
+    stage.world.plug(Port::WiFi, Place::Guest)?;
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let docked = stage.world.plug(Port::Ethernet, Place::Office)?;
+        stage.verdict("inside", docked)?;
+        let sender = Sender::start(&stage.world.laptop, Port::Ethernet, WEB)?;
+        let lost = stage.world.carrier(Port::Ethernet, false)?;
+        let shut = eventually("the link is shut", PATIENCE, || Ok(sender.refused()))?;
+        let last = sender.end()?;
+        ensure!(last < shut, "after it was shut, a packet was let out");
+        times.push(millis(lost, last));
+        stage.verdict("outside", lost)?;
+        stage.world.unplug(Port::Ethernet)?;
+        stage.world.carrier(Port::Ethernet, false)?;
+    }
+    report("carrier lost to prefixes closed", 150, times)?;
+    stage.no_leak()
+}
+
+/// From the moment of waking, in the building where it fell asleep and in another one, where the lease is still to be had.
+pub(crate) fn a_resumed_laptop_knows_soon_where_it_is() -> Result<()> {
+    let (mut stage, _annex) = set_in_two_buildings(Boot::LabClock)?;
+    let mut place = Place::Office;
+    let plugged = stage.world.plug(Port::Ethernet, place)?;
+    stage.verdict("inside", plugged)?;
+    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        sleep(&mut stage)?;
+        stage.clock.jump(NIGHT)?;
+        let woke = wake(&mut stage)?;
+        here.push(millis(woke, stage.verdict("inside", woke)?));
+
+        sleep(&mut stage)?;
+        stage.world.unplug(Port::Ethernet)?;
+        stage.clock.jump(NIGHT)?;
+        place = if place == Place::Office {
+            Place::Annex
+        } else {
+            Place::Office
+        };
+        let woke = wake(&mut stage)?;
+        stage.world.plug(Port::Ethernet, place)?;
+        elsewhere.push(millis(woke, stage.verdict("inside", woke)?));
+    }
+    report("resume to verdict, same building", 1500, here)?;
+    report(
+        "resume to verdict, another building, DHCP included",
+        1500,
+        elsewhere,
+    )
+}
+
+/// Prints the times, their median, and the median that is wanted.
+fn report(what: &str, wanted: u64, times: Vec<u64>) -> Result<()> {
+    let median = median(times.clone()).context("no round")?;
+    println!("measured {what}, ms: {times:?}; median {median}, wanted: below {wanted}");
+    Ok(())
+}
+
+/// A program that is bound to one link, as any user's may be, and sends 1,000 packets a second.
+struct Sender {
+    stop: Arc<AtomicBool>,
+    refused: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Option<Duration>>,
+}
+
+impl Sender {
+    fn start(laptop: &Netns, port: Port, to: IpAddr) -> Result<Sender> {
+        let socket = laptop.run(|| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+            socket.bind_device(Some(port.interface().as_bytes()))?;
+            socket.connect(&SocketAddr::new(to, 9).into())?;
+            anyhow::Ok(socket)
+        })?;
+        let [stop, refused] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let thread = thread::spawn({
+            let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+            move || {
+                let mut last = None;
+                while !stop.load(Ordering::Relaxed) {
+                    match socket.send(b"stream") {
+                        Ok(_) => last = Some(now()),
+                        // A firewall's refusal; a link without a carrier swallows silently.
+                        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                            refused.store(true, Ordering::Relaxed);
+                        }
+                        Err(_) => {}
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
+                last
+            }
+        });
+        Ok(Sender {
+            stop,
+            refused,
+            thread,
+        })
+    }
+
+    /// The moment, once a packet has been refused.
+    fn refused(&self) -> Option<Duration> {
+        self.refused.load(Ordering::Relaxed).then(now)
+    }
+
+    /// Ends it; gives the moment of the last packet that was let out.
+    fn end(self) -> Result<Duration> {
+        self.stop.store(true, Ordering::Relaxed);
+        let last = self.thread.join().ok().flatten();
+        last.context("no packet was let out")
+    }
+}
