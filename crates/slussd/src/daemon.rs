@@ -8,7 +8,7 @@ use anyhow::Context;
 use sluss_card::Cards;
 use sluss_ipc::enroll::Order;
 use sluss_ipc::server::{self, Answer, Incoming, Listener};
-use sluss_ipc::{Peer, Refusal, Response, Role, Status};
+use sluss_ipc::{Peer, Refusal, Request, Response, Role, Status};
 use sluss_platform::links::Watcher;
 use sluss_platform::logind::{self, ActiveUser, Delay, SessionEvent};
 use sluss_platform::secret::Kind;
@@ -35,6 +35,7 @@ use crate::reach_worker;
 use crate::resolver::Resolver;
 use crate::tunnel::{Running, Stamp};
 use crate::vault::HostVault;
+use crate::visitor;
 
 /// How many calls wait while the loop is busy; a caller beyond that waits in its own connection.
 const CALLS: usize = 16;
@@ -223,9 +224,13 @@ impl Daemon {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.calls.insert(call, incoming.answer);
-        Input::Called {
-            call,
-            request: incoming.request,
+        match incoming.request {
+            Request::Portal { renew } => Input::PortalCalled {
+                call,
+                visitor: visitor::of(incoming.peer),
+                renew,
+            },
+            request => Input::Called { call, request },
         }
     }
 

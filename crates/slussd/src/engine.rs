@@ -13,6 +13,7 @@
 mod calls;
 mod cards;
 mod gateway;
+mod portal;
 mod report;
 pub(crate) mod words;
 
@@ -86,6 +87,12 @@ pub enum Input {
     Called {
         call: CallId,
         request: Request,
+    },
+    /// The call that wants to be let through to a captive portal.
+    PortalCalled {
+        call: CallId,
+        visitor: sup::Visitor,
+        renew: bool,
     },
     /// What was asked for the diagnosis that `call` wants has its answers.
     Observed {
@@ -229,6 +236,8 @@ pub struct Engine {
     cards: CardDesk,
     /// The PIN that the card checks, and the call that waits for it.
     unlocking: Option<calls::Unlocking>,
+    /// The call that waits to be let through to a captive portal.
+    entering: Option<portal::Entering>,
     /// Where the gateway is, if it was looked for.
     found: Option<gateway::Found>,
     /// Whether a diagnosis is being made.
@@ -245,6 +254,7 @@ impl Engine {
             state: sup::State::new(),
             cards: CardDesk::new(),
             unlocking: None,
+            entering: None,
             found: None,
             diagnosing: false,
             reachable: false,
@@ -301,12 +311,18 @@ impl Engine {
                 effects.push(self.cards.refresh());
             }
             Input::Called { call, request } => self.called(call, request, now, &mut effects),
+            Input::PortalCalled {
+                call,
+                visitor,
+                renew,
+            } => self.portal_called(call, visitor, renew, now, &mut effects),
             Input::Observed { call, observed } => {
                 self.diagnosing = false;
                 effects.push(Effect::Diagnosis { call, observed });
             }
             Input::Tick => self.step(sup::Event::Tick, now, &mut effects),
         }
+        self.answer_entering(now, &mut effects);
         let reachable = self.reaches_internal();
         if std::mem::replace(&mut self.reachable, reachable) != reachable {
             effects.push(Effect::Reachable(reachable));
@@ -316,7 +332,7 @@ impl Engine {
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<sup::Deadline> {
-        self.state.deadline()
+        self.state.deadline(&self.policy)
     }
 
     /// What the supervisor knows.
@@ -404,7 +420,13 @@ impl Engine {
                 self.look_for_gateway(effects);
             }
             Action::StopTunnel { op } => effects.push(Effect::StopTunnel { op }),
-            Action::RefreshTunnel => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
+            Action::RefreshTunnel { after } => match after {
+                sup::Change::Key => effects.push(Effect::Tunnel(TunnelOrder::Kick)),
+                sup::Change::Place => {
+                    effects.push(Effect::Tunnel(TunnelOrder::NetworkChanged));
+                    self.look_for_gateway(effects);
+                }
+            },
             Action::SetKeepalive { every } => {
                 effects.push(Effect::Tunnel(TunnelOrder::SetKeepalive { every }));
             }
@@ -486,8 +508,9 @@ impl Engine {
             // The user still wants in: WireGuard would wait for the next packet, and a person sees a dead tunnel. Without
             // a network or the key it would be in vain; when they are back, the supervisor has it tried again.
             Event::GaveUp { .. } => {
-                let hopeful = self.state.location.outside_since().is_some()
-                    && matches!(self.state.key, sup::Key::Unlocked(_));
+                let place = self.state.location.outside_since().is_some()
+                    || self.state.calls_for_tunnel(&self.policy);
+                let hopeful = place && matches!(self.state.key, sup::Key::Unlocked(_));
                 effects.extend(hopeful.then_some(Effect::Tunnel(TunnelOrder::Kick)));
             }
             Event::EndpointChanged { endpoint, .. } => {

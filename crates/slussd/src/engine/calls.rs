@@ -40,6 +40,7 @@ impl Engine {
                     reached: self.reaches_internal(),
                 });
             }
+            // It comes with who asks, as an input of its own.
             Request::Portal { renew: _ } => Response::Refused(Refusal::NoPortal),
             Request::Card => Response::Card(self.card_report()),
             Request::Policy => Response::Policy(self.policy_report()),
@@ -200,7 +201,7 @@ fn typed(pin: &sluss_ipc::Pin) -> Option<PinEntry> {
     Some(PinEntry::Typed(pin))
 }
 
-fn answer(call: CallId, response: Response) -> Effect {
+pub(super) fn answer(call: CallId, response: Response) -> Effect {
     Effect::Answer {
         call,
         response: Box::new(response),

@@ -34,6 +34,12 @@ pub(crate) struct Laptop {
     pub(crate) now: Duration,
     pub(crate) beacon: bool,
     pub(crate) host: Option<HostMode>,
+    /// The login page of the network, if it has one.
+    pub(crate) portal: Option<String>,
+    /// Whom the host lets through to it.
+    pub(crate) opening: Option<sup::Opening>,
+    /// How often the gateway was looked for.
+    pub(crate) searches: usize,
     pub(crate) tunnel: Option<sup::Op>,
     /// What the tunnel's device was given since it was made.
     pub(crate) mtu: Option<u16>,
@@ -64,6 +70,9 @@ impl Laptop {
             now: Duration::from_secs(1000),
             beacon: false,
             host: None,
+            portal: None,
+            opening: None,
+            searches: 0,
             tunnel: None,
             mtu: None,
             handshake: None,
@@ -106,10 +115,22 @@ impl Laptop {
                         let evidence = links.iter().map(|link| self.evidence(link)).collect();
                         inputs.insert(0, Input::ProbeFinished { op, evidence });
                     }
-                    Effect::CancelProbe { .. }
-                    | Effect::CheckPortal { .. }
-                    | Effect::CancelPortalCheck { .. }
-                    | Effect::Resolve { .. } => {}
+                    Effect::CheckPortal { op, links, .. } => {
+                        let answer = match &self.portal {
+                            Some(url) => sup::PortalAnswer::Intercepted {
+                                url: Some(url.clone()),
+                            },
+                            None => sup::PortalAnswer::Expected,
+                        };
+                        let checks = links.into_iter().map(|link| sup::PortalCheck {
+                            link: link.id,
+                            answer: answer.clone(),
+                        });
+                        let checks = checks.collect();
+                        inputs.insert(0, Input::PortalChecked { op, checks });
+                    }
+                    Effect::Resolve { .. } => self.searches += 1,
+                    Effect::CancelProbe { .. } | Effect::CancelPortalCheck { .. } => {}
                     Effect::Card { op, command, .. } => self.card.push((op, command)),
                     Effect::StartTunnel { op } => {
                         assert!(self.tunnel.is_none(), "one tunnel at a time");
@@ -129,6 +150,7 @@ impl Laptop {
                     }
                     Effect::ApplyHost { op, rules } => {
                         self.host = Some(rules.mode);
+                        self.opening = rules.opening;
                         inputs.insert(0, Input::HostApplied { op });
                     }
                     Effect::Answer { call, response } => self.answers.push((call, *response)),

@@ -4,3 +4,4 @@ mod day;
 mod grace;
 mod laptop;
 mod pin;
+mod place;
