@@ -3,6 +3,7 @@
 //! A target must not panic, hang or grow, whatever the bytes; and what it takes for right it must write as it read it.
 //! `cargo xtask soak` lets a fuzzer choose the bytes; the tests replay what it found worth keeping.
 
+mod beacon;
 mod card;
 mod files;
 
@@ -58,6 +59,22 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "assuan",
         run: read_pinentry,
+    },
+    Target {
+        name: "beacon-answer",
+        run: beacon::read_answer,
+    },
+    Target {
+        name: "beacon-config",
+        run: beacon::read_config,
+    },
+    Target {
+        name: "beacon-probe",
+        run: beacon::hear_a_server,
+    },
+    Target {
+        name: "beacon-visit",
+        run: beacon::hear_a_caller,
     },
     Target {
         name: "names",
