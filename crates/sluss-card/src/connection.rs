@@ -56,6 +56,10 @@ impl Line for PcscLine {
         })
     }
 
+    fn was_reset(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::was_reset)
+    }
+
     fn let_go(&mut self) {
         self.connection = None;
     }
@@ -115,6 +119,17 @@ impl Connection {
             };
         }
         Err(Error::Busy)
+    }
+
+    /// pcscd tells of a reset before it begins. Whoever connects again between the two is not told, and finds the card reset
+    /// and without a protocol.
+    fn was_reset(&self) -> bool {
+        let status = self.card.as_ref().map(Card::status2_owned);
+        match status {
+            Some(Ok(status)) => status.protocol2().is_none(),
+            Some(Err(error)) => error == pcsc::Error::ResetCard,
+            None => false,
+        }
     }
 }
 

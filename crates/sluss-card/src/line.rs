@@ -19,6 +19,9 @@ pub(crate) trait Line {
         work: &mut dyn FnMut(&mut dyn Applet) -> Parting,
     ) -> Result<(), Error>;
 
+    /// Whether another program has had the card reset while we used it, so that what we asked of it came to nothing.
+    fn was_reset(&self) -> bool;
+
     /// Lets go of the card, which is left as it is, until the next transaction: meanwhile nothing of it is needed.
     fn let_go(&mut self);
 }

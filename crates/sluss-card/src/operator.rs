@@ -48,6 +48,24 @@ impl Operator {
         deadline: Option<Instant>,
         work: impl Fn(&Attendant, &mut dyn Applet) -> (Result<T, Error>, Parting),
     ) -> Result<T, Error> {
+        let mut result = self.transact(deadline, &work);
+        // When a program dies in a transaction, pcscd lets us in and may reset the card under us. A wrong PIN casts no
+        // doubt, and so is not tried again.
+        if result.as_ref().is_err_and(Error::casts_doubt) && self.line.was_reset() {
+            self.line.let_go();
+            result = self.transact(deadline, &work);
+        }
+        if self.attendant.may_let_go() {
+            self.line.let_go();
+        }
+        result
+    }
+
+    fn transact<T>(
+        &mut self,
+        deadline: Option<Instant>,
+        work: impl Fn(&Attendant, &mut dyn Applet) -> (Result<T, Error>, Parting),
+    ) -> Result<T, Error> {
         let attendant = &self.attendant;
         let mut result = Err(Error::Gone);
         let ended = self.line.transact(deadline, &mut |applet| {
@@ -58,9 +76,6 @@ impl Operator {
             result = done;
             parting
         });
-        if attendant.may_let_go() {
-            self.line.let_go();
-        }
         match ended {
             Ok(()) => result,
             // what was computed is good, whatever became of the card since; the next task will see

@@ -83,6 +83,11 @@ impl Line for TokenLine {
         Ok(())
     }
 
+    /// The module's business: what is asked of it is asked once more.
+    fn was_reset(&self) -> bool {
+        false
+    }
+
     fn let_go(&mut self) {
         self.token = None;
         self.module.end();
