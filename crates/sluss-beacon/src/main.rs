@@ -35,6 +35,7 @@ struct Args {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 enum Command {
     /// Answers laptops until it is told to stop
     Serve {

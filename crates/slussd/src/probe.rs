@@ -136,10 +136,7 @@ impl Place {
     }
 
     fn suffices(&self, policy: &Policy) -> bool {
-        let _ = policy;
-        self.evidence()
-            .iter()
-            .any(|it| it.outcome == Outcome::Proved)
+        sluss_supervisor::suffices(policy, &self.evidence())
     }
 
     fn evidence(&self) -> Vec<Evidence> {

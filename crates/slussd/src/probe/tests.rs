@@ -141,6 +141,27 @@ async fn nobody_waits_for_the_rest_when_the_policy_has_what_it_wants() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_policy_wants_two_one_is_not_enough() {
+    let quorum = format!("{SECOND}[location]\nquorum = 2\n");
+    let begin = Instant::now();
+    let told = asked(&quorum, |beacon, _, _| async move {
+        match beacon.name.as_str() {
+            "a" => Outcome::Proved,
+            _ => silence().await,
+        }
+    })
+    .await;
+    assert_eq!(begin.elapsed(), PATIENCE);
+    assert_eq!(
+        told,
+        [
+            "a at 10.20.0.53:8443: Proved",
+            "b at 10.20.0.54:8443: NoAnswer"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_link_that_has_its_proof_gives_the_others_a_second_attempt_and_no_more() {
     let begin = Instant::now();
     let policy = policy("");
