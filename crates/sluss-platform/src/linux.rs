@@ -7,6 +7,8 @@ pub mod files;
 mod host;
 pub mod links;
 pub mod logind;
+mod media;
+mod neighbours;
 pub mod net;
 mod netlink;
 pub mod process;

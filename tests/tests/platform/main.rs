@@ -2,6 +2,7 @@
 
 mod home;
 mod inside;
+mod media;
 mod portal;
 mod probes;
 mod recovery;
@@ -15,6 +16,7 @@ use sluss_tests::{trial, trials};
 
 use home::*;
 use inside::*;
+use media::*;
 use portal::*;
 use probes::*;
 use recovery::*;
@@ -29,7 +31,10 @@ fn main() -> ExitCode {
     if let Some(code) = play_the_daemon_if_asked() {
         return code;
     }
-    if let Some(code) = play_a_person_if_asked().or_else(play_the_opener_if_asked) {
+    if let Some(code) = play_a_person_if_asked()
+        .or_else(play_the_opener_if_asked)
+        .or_else(play_the_teller_if_asked)
+    {
         return code;
     }
     trials::main(&[
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         trial!(a_visitor_who_has_gone_opens_nothing),
         trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
         trial!(watcher_ignores_neighbours_and_our_own_changes),
+        trial!(watcher_tells_of_another_neighbour_at_the_gateway),
+        trial!(media_are_told_as_networkmanager_knows_them),
         trial!(watcher_may_be_interrupted_at_any_time),
         trial!(watcher_knows_what_is_no_link),
         trial!(beacons_are_told_apart),

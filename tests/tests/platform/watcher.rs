@@ -1,5 +1,6 @@
 //! What the watcher tells, and what it keeps quiet about.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -53,16 +54,21 @@ impl Watched {
 
     /// How often its thread has gone to sleep, which is how often it was awake; told once it sleeps.
     fn wakes(&self) -> Result<u64> {
-        let status = || std::fs::read_to_string(format!("/proc/self/task/{}/status", self.thread));
-        soon("the watcher sleeps", || {
-            status().is_ok_and(|it| it.contains("State:\tS"))
-        })?;
-        let status = status()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-        Ok(line.context("the kernel counts")?.trim().parse()?)
+        wakes_of(format!("/proc/self/task/{}", self.thread))
     }
+}
+
+/// How often a thread, of such a folder in /proc, has gone to sleep; told once it sleeps.
+pub(crate) fn wakes_of(thread: impl AsRef<Path>) -> Result<u64> {
+    let status = || std::fs::read_to_string(thread.as_ref().join("status"));
+    soon("the watcher sleeps", || {
+        status().is_ok_and(|it| it.contains("State:\tS"))
+    })?;
+    let status = status()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Ok(line.context("the kernel counts")?.trim().parse()?)
 }
 
 pub(crate) fn watcher_tells_of_links_carriers_addresses_and_gateways() -> Result<()> {
@@ -155,6 +161,87 @@ pub(crate) fn watcher_ignores_neighbours_and_our_own_changes() -> Result<()> {
         next[0].addresses.len() == before[0].addresses.len() + 1,
         "{before:?}\n{next:?}"
     );
+    Ok(())
+}
+
+/// A thousand neighbours come and go, and the gateway is confirmed again and again: all that is the kernel's affair.
+pub(crate) fn watcher_tells_of_another_neighbour_at_the_gateway() -> Result<()> {
+    const REAL: &str = "02:00:00:00:00:01";
+    const FORGED: &str = "02:00:00:00:00:66";
+
+    let laptop = Netns::own("laptop")?;
+    let street = Street::new(&laptop, "eth0", 2)?;
+    let _other = Street::new(&laptop, "wlan0", 3)?;
+    street.netns.ip(&format!("link set far address {REAL}"))?;
+    let watched = Watched::start()?;
+    let of = |links: &[Link]| -> Vec<String> {
+        let eth0 = links.iter().find(|link| link.id.name == "eth0");
+        let neighbours = eth0.iter().flat_map(|link| &link.neighbours);
+        neighbours
+            .map(|it| format!("{} {}", it.gateway, it.address))
+            .collect()
+    };
+    // Found as every neighbour is: somebody sends something by it.
+    laptop.sh("ping -c 1 -W 5 192.0.2.1")?;
+    laptop.sh("ping -c 1 -W 5 2001:db8:2::1")?;
+    let both = [format!("192.0.2.1 {REAL}"), format!("2001:db8:2::1 {REAL}")];
+    watched.until("both gateways' neighbour", |links| of(links) == both)?;
+
+    let mut chatter = String::new();
+    for number in 0..1000 {
+        let (a, b) = (number / 250, 2 + number % 250);
+        chatter += &format!(
+            "neigh replace 192.0.{}.{b} lladdr 02:00:00:00:{a:02x}:{b:02x} dev eth0 nud reachable\n\
+             -6 neigh replace 2001:db8:2::{a}:{b} lladdr 02:00:00:00:{a:02x}:{b:02x} dev eth0 nud stale\n",
+            10 + a
+        );
+    }
+    // The gateways' addresses, on another link.
+    chatter += &format!("neigh replace 192.0.2.1 lladdr {FORGED} dev wlan0 nud reachable\n");
+    for _ in 0..50 {
+        for state in ["stale", "delay", "probe", "reachable"] {
+            chatter += &format!(
+                "neigh replace 192.0.2.1 lladdr {REAL} dev eth0 nud {state}\n\
+                 -6 neigh replace 2001:db8:2::1 lladdr {REAL} dev eth0 nud {state}\n"
+            );
+        }
+        // Forgotten, not replaced.
+        chatter += "neigh del 192.0.2.1 dev eth0\n-6 neigh del 2001:db8:2::1 dev eth0\n";
+    }
+    // `ip -batch` knows no families of single lines.
+    let (v6, v4): (Vec<&str>, Vec<&str>) =
+        chatter.lines().partition(|line| line.starts_with("-6 "));
+    let v6: Vec<_> = v6.iter().map(|line| &line[3..]).collect();
+    let asleep = watched.wakes()?;
+    laptop.ip_batch(&v4.join("\n"))?;
+    laptop.feed(
+        std::process::Command::new("ip").args(["-6", "-batch", "-"]),
+        &v6.join("\n"),
+    )?;
+    let woken = watched.wakes()? - asleep;
+    println!(
+        "measured {woken} wake-ups by {} changes of neighbours",
+        chatter.lines().count()
+    );
+    ensure!(woken == 0, "{woken} wake-ups by neighbours");
+
+    laptop.ip(&format!(
+        "neigh replace 192.0.2.1 lladdr {FORGED} dev eth0 nud reachable"
+    ))?;
+    let links = watched.until("the forged neighbour", |links| {
+        of(links).contains(&format!("192.0.2.1 {FORGED}"))
+    })?;
+    // What is forgotten is still known.
+    ensure!(of(&links).contains(&both[1]), "{links:?}");
+    laptop.ip(&format!(
+        "-6 neigh replace 2001:db8:2::1 lladdr {FORGED} dev eth0 nud stale"
+    ))?;
+    watched.until("the forged neighbour of IPv6", |links| {
+        of(links).contains(&format!("2001:db8:2::1 {FORGED}"))
+    })?;
+    // Without a carrier nobody is a neighbour.
+    street.netns.ip("link set far down")?;
+    watched.until("no neighbour", |links| of(links).is_empty())?;
     Ok(())
 }
 

@@ -18,16 +18,18 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
-use sluss_supervisor::{Link, LinkId, Medium};
+use sluss_supervisor::{Link, LinkId};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::AbortHandle;
 
+use super::media::Media;
+use super::neighbours::Neighbours;
 use super::netlink::{Family, Netlink, collect};
 use super::routes::ip;
 use super::tun_link::own_address;
 use crate::{Error, Result};
 
-/// What can change a snapshot. Neighbours are not among them: their chatter wakes nobody.
+/// What can change a snapshot. Of neighbours only the gateways count: see [`Neighbours`].
 const GROUPS: [MulticastGroup; 5] = [
     MulticastGroup::Link,
     MulticastGroup::Ipv4Ifaddr,
@@ -51,6 +53,8 @@ impl Watcher {
         let reader = Reader {
             kernel: Netlink::open()?,
             news: news.map(|(message, _)| message.payload).boxed(),
+            neighbours: Neighbours::open()?,
+            media: Media::watch(),
             tun: Tun {
                 name: tun.to_owned(),
                 index: None,
@@ -94,6 +98,8 @@ impl Drop for Watcher {
 struct Reader {
     kernel: Netlink,
     news: BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>,
+    neighbours: Neighbours,
+    media: Media,
     tun: Tun,
 }
 
@@ -121,21 +127,15 @@ impl Reader {
                     return;
                 }
             }
-            if !self.something_happened().await {
+            let goes_on = tokio::select! {
+                goes_on = self.tun.something_happened(&mut self.news) => goes_on,
+                () = self.media.changed() => true,
+                () = self.neighbours.changed() => true,
+            };
+            if !goes_on {
                 return;
             }
         }
-    }
-
-    /// Waits for news that matter, and takes those that came with them; no more news ever is `false`.
-    async fn something_happened(&mut self) -> bool {
-        while let Some(message) = self.news.next().await {
-            if self.tun.concerns_others(&message) {
-                while let Some(Some(_)) = self.news.next().now_or_never() {}
-                return true;
-            }
-        }
-        false
     }
 
     async fn read(&mut self) -> Result<Vec<Link>> {
@@ -176,6 +176,7 @@ impl Reader {
                 .filter(|net| !is_ipv6_link_local(net))
                 .collect();
             own.sort();
+            let kind = self.media.kind(name);
             let link = Link {
                 id: LinkId {
                     index,
@@ -184,18 +185,34 @@ impl Reader {
                 carrier: has_carrier(interface),
                 addresses: own,
                 gateways: out.gateways,
-                medium: Medium::Wired,
-                metered: false,
+                medium: kind.medium,
+                metered: kind.metered,
                 neighbours: Vec::new(),
             };
             links.push((out.metric.unwrap_or(u32::MAX), link));
         }
         links.sort_by_key(|(metric, link)| (!link.usable(), *metric, link.id.index));
-        Ok(links.into_iter().map(|(_, link)| link).collect())
+        let mut links: Vec<_> = links.into_iter().map(|(_, link)| link).collect();
+        self.neighbours.fill_in(&self.kernel, &mut links).await?;
+        Ok(links)
     }
 }
 
 impl Tun {
+    /// Waits for news that matter, and takes those that came with them; no more news ever is `false`. Safe to cancel.
+    async fn something_happened(
+        &self,
+        news: &mut BoxStream<'static, NetlinkPayload<RouteNetlinkMessage>>,
+    ) -> bool {
+        while let Some(message) = news.next().await {
+            if self.concerns_others(&message) {
+                while let Some(Some(_)) = news.next().now_or_never() {}
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether a message can mean that a snapshot would look different.
     fn concerns_others(&self, payload: &NetlinkPayload<RouteNetlinkMessage>) -> bool {
         let message = match payload {

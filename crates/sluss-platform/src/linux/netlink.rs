@@ -51,8 +51,11 @@ impl Family {
             .flatten()
     }
 
-    pub(super) fn has(self, address: IpAddr) -> bool {
-        address.is_ipv4() == (self == Family::V4)
+    pub(super) fn of(address: IpAddr) -> Family {
+        match address {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
     }
 
     pub(super) fn address_family(self) -> AddressFamily {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use sluss_supervisor::LinkId;
 use tokio::time::timeout;
 use tracing::debug;
-use zbus::{Connection, OwnedObjectPath};
+use zbus::Connection;
 
 use super::{bus, files};
 
@@ -100,19 +100,9 @@ fn text(path: &Path) -> Option<String> {
     default_path = "/org/freedesktop/resolve1"
 )]
 trait Manager {
-    // A service that IT has switched off is not started by asking.
-    #[zbus(no_autostart, name = "GetLink")]
-    fn link(&self, index: i32) -> zbus::Result<OwnedObjectPath>;
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.resolve1.Link",
-    default_service = "org.freedesktop.resolve1"
-)]
-trait ResolvedLink {
-    /// Address family and address of each server.
+    /// Of each server the link's index, 0 for all links, then address family and address.
     #[zbus(property(emits_changed_signal = "false"), name = "DNS")]
-    fn dns(&self) -> zbus::Result<Vec<(i32, Vec<u8>)>>;
+    fn dns(&self) -> zbus::Result<Vec<(i32, i32, Vec<u8>)>>;
 }
 
 async fn from_resolved(link: &LinkId) -> zbus::Result<Vec<SocketAddr>> {
@@ -120,12 +110,13 @@ async fn from_resolved(link: &LinkId) -> zbus::Result<Vec<SocketAddr>> {
 }
 
 async fn resolved_on(bus: &Connection, link: &LinkId) -> zbus::Result<Vec<SocketAddr>> {
-    let index = i32::try_from(link.index).unwrap_or_default();
-    let path = ManagerProxy::new(bus).await?.link(index).await?;
-    let known = ResolvedLinkProxy::builder(bus).path(path).build().await?;
-    let addresses = known.dns().await?;
-    let addresses = addresses.iter().filter_map(|(_, bytes)| address(bytes));
-    Ok(servers(addresses, link))
+    let known = ManagerProxy::new(bus).await?.dns().await?;
+    let of = |index: u32| {
+        let same = move |other: &i32| u32::try_from(*other) == Ok(index);
+        let of = known.iter().filter(move |(other, _, _)| same(other));
+        of.filter_map(|(_, _, bytes)| address(bytes))
+    };
+    Ok(servers(of(link.index).chain(of(0)), link))
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -182,47 +173,34 @@ mod tests {
 
     #[zbus::interface(name = "org.freedesktop.resolve1.Manager")]
     impl Resolved {
-        #[zbus(name = "GetLink")]
-        fn link(&self, index: i32) -> zbus::fdo::Result<OwnedObjectPath> {
-            match index {
-                3 => Ok(OwnedObjectPath::try_from("/org/freedesktop/resolve1/link/_33").unwrap()),
-                _ => Err(zbus::fdo::Error::Failed("no such link".to_owned())),
-            }
-        }
-    }
-
-    struct KnownLink;
-
-    #[zbus::interface(name = "org.freedesktop.resolve1.Link")]
-    impl KnownLink {
         #[zbus(property, name = "DNS")]
-        fn dns(&self) -> Vec<(i32, Vec<u8>)> {
+        fn dns(&self) -> Vec<(i32, i32, Vec<u8>)> {
             let local = "fe80::1".parse::<Ipv6Addr>().unwrap();
             vec![
-                (2, vec![192, 168, 1, 1]),
-                (10, local.octets().to_vec()),
-                (2, vec![127, 0, 0, 1]),
-                (2, vec![1, 2, 3]),
+                (0, 2, vec![192, 0, 2, 53]),
+                (3, 2, vec![192, 168, 1, 1]),
+                (3, 10, local.octets().to_vec()),
+                (4, 2, vec![10, 20, 0, 53]),
+                (3, 2, vec![127, 0, 0, 1]),
+                (3, 2, vec![1, 2, 3]),
             ]
         }
     }
 
     #[tokio::test]
     async fn resolved_knows_them_by_link() {
-        let (ours, _theirs) = bus::pair(|bus| {
-            bus.serve_at("/org/freedesktop/resolve1", Resolved)
-                .serve_at("/org/freedesktop/resolve1/link/_33", KnownLink)
-        })
-        .await;
+        let (ours, _theirs) =
+            bus::pair(|bus| bus.serve_at("/org/freedesktop/resolve1", Resolved)).await;
         let servers = resolved_on(&ours, &link()).await.unwrap();
         assert_eq!(
             servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["192.168.1.1:53", "[fe80::1%3]:53"]
+            ["192.168.1.1:53", "[fe80::1%3]:53", "192.0.2.53:53"]
         );
-        let other = LinkId {
-            index: 4,
-            name: "eth0".to_owned(),
-        };
-        assert!(resolved_on(&ours, &other).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn without_resolved_there_is_nobody_to_ask() {
+        let (ours, _theirs) = bus::pair(|bus| bus).await;
+        assert!(resolved_on(&ours, &link()).await.is_err());
     }
 }

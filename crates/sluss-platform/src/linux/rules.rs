@@ -125,7 +125,7 @@ fn wanted(config: &HostConfig, family: Family) -> Vec<Rule> {
         });
     }
     for router in config.name_servers() {
-        if family.has(router.address) {
+        if Family::of(router.address) == family {
             rules.extend([IpProtocol::Udp, IpProtocol::Tcp].map(|protocol| Rule {
                 priority: 5013,
                 to: Some(router.address),
