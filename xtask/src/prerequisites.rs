@@ -54,6 +54,8 @@ const PACKAGES: &[(&str, Sign)] = &[
     // wg-quick's way to set a default route
     ("procps", Program("sysctl")),
     ("wireguard-go", Program("wireguard-go")),
+    // IPv4 for a network without it
+    ("tayga", Program("tayga")),
     ("openssl", Program("openssl")),
     ("dbus-daemon", Program("dbus-daemon")),
     ("pinentry-curses", Program("pinentry-curses")),

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod moves;
+mod nat64;
 mod outages;
 mod places;
 mod sequences;
@@ -14,6 +15,7 @@ use sluss_tests::{trial, trials};
 
 use attacks::*;
 use moves::*;
+use nat64::*;
 use outages::*;
 use places::*;
 use sequences::*;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         trial!(without_a_network_nothing_is_tried),
         trial!(a_resolver_that_is_silent_does_not_keep_the_tunnel_shut),
         trial!(a_network_that_swallows_udp_is_named),
+        trial!(a_network_without_ipv4_is_crossed_by_name),
+        trial!(a_network_without_ipv4_is_crossed_by_address),
         trial!(a_forged_office_is_outside),
         trial!(a_recorded_beacon_proves_nothing),
         trial!(a_relay_by_proxy_is_seen_through),
