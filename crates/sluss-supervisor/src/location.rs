@@ -5,10 +5,7 @@ use std::time::Duration;
 use sluss_policy::Policy;
 
 use crate::link::{Neighbourhood, next_hops};
-use crate::{
-    Action, Change, DeadlineReason, Evidence, Key, Link, LinkId, Op, State, Time,
-    proof,
-};
+use crate::{Action, Change, DeadlineReason, Evidence, Key, Link, LinkId, Op, State, Time, proof};
 
 /// What the probe worker has beyond its own deadline before it is given up.
 const PROBE_GRACE: Duration = Duration::from_millis(500);
