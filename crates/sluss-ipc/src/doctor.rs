@@ -170,8 +170,8 @@ pub struct LinkAddress {
 pub enum ClockWitness {
     /// The dates in the certificate of a beacon that proved its key.
     Certificate,
-    /// The `Date` that the server of the portal probe sent in clear: anybody on the way can forge it.
-    ProbeDate,
+    /// The system's own time service, which says that it has set the clock.
+    TimeService,
 }
 
 /// What a check saw. Each word belongs to one [`Check`] and has one [`Verdict`].
@@ -228,13 +228,14 @@ pub enum Seen {
     ClockAgrees {
         witness: ClockWitness,
     },
-    /// Off by more than the witness could be.
+    /// Outside the dates of a beacon's certificate: one of the two is wrong.
     ClockOff {
-        witness: ClockWitness,
         clock_unix_s: u64,
-        /// What the witness says that it is, or the nearest that it allows.
-        witness_unix_s: u64,
+        /// The end, or the beginning, of the certificate.
+        certificate_unix_s: u64,
     },
+    /// The system's time service says that it has not set the clock.
+    ClockNotSet,
     /// Nothing at hand tells the time.
     ClockUnwitnessed,
 
@@ -381,6 +382,8 @@ impl Seen {
             | Self::PathShort { .. }
             | Self::InternalNameResolved { .. } => Verdict::Ok,
             Self::StoppedByUser
+            | Self::ClockOff { .. }
+            | Self::ClockNotSet
             | Self::OpenWifi { .. }
             | Self::NoRouter { .. }
             | Self::PortalOpen { .. }
@@ -392,16 +395,7 @@ impl Seen {
             | Self::GatewayDetour { .. }
             | Self::GatewayAwaited
             | Self::InternalNameForeign { .. } => Verdict::Warning,
-            // What travels in clear is a hint and no proof.
-            Self::ClockOff {
-                witness: ClockWitness::ProbeDate,
-                ..
-            } => Verdict::Warning,
-            Self::ClockOff {
-                witness: ClockWitness::Certificate,
-                ..
-            }
-            | Self::DaemonSilent
+            Self::DaemonSilent
             | Self::NoLink
             | Self::OnlyLinkLocal { .. }
             | Self::NoAddress { .. }

@@ -191,6 +191,21 @@ pub struct PortalPage {
     pub login: Option<String>,
 }
 
+impl Outcome {
+    /// Whether it says as much as can be said: proof, or nobody there. What is left raises a question.
+    pub fn is_proof_or_silence(self) -> bool {
+        match self {
+            Self::Proved | Self::Refused | Self::Unreachable | Self::NoAnswer => true,
+            Self::Relayed { .. }
+            | Self::WrongKey
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::NotTls
+            | Self::NotABeacon => false,
+        }
+    }
+}
+
 impl Location {
     pub(crate) fn redact(self) -> Self {
         match self {

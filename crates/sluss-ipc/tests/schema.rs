@@ -7,6 +7,7 @@
 use std::{fs, path::Path};
 
 use schemars::{JsonSchema, schema_for};
+use sluss_ipc::doctor::Diagnosis;
 use sluss_ipc::enroll::{Enrolled, Survey};
 use sluss_ipc::{CardReport, Change, PolicyReport, Status, Why};
 
@@ -18,6 +19,11 @@ fn status() {
 #[test]
 fn why() {
     is_published::<Why>("why.json");
+}
+
+#[test]
+fn doctor() {
+    is_published::<Diagnosis>("doctor.json");
 }
 
 #[test]

@@ -57,6 +57,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    #[command(about = help(Help::Doctor))]
+    Doctor {
+        #[command(flatten)]
+        format: Format,
+    },
+    #[command(about = help(Help::Portal))]
+    Portal {
+        #[arg(long, help = help(Help::PortalRenew))]
+        renew: bool,
+        #[arg(long, help = help(Help::PortalAllPrograms))]
+        all_programs: bool,
+    },
     #[command(about = help(Help::Monitor))]
     Monitor {
         #[command(flatten)]

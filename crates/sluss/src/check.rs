@@ -46,6 +46,25 @@ pub(crate) fn policy(files: &[PathBuf], text: &dyn Text) -> Result<Exit> {
     }
 }
 
+/// The policy that is installed, if everybody may read it and it is right.
+pub(crate) fn installed_policy() -> Option<Policy> {
+    let mut files = vec![PathBuf::from("/etc/sluss/policy.toml")];
+    let parts = std::fs::read_dir("/etc/sluss/policy.d")
+        .into_iter()
+        .flatten();
+    let mut parts: Vec<PathBuf> = parts.flatten().map(|entry| entry.path()).collect();
+    parts.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    parts.sort();
+    files.extend(parts);
+    let contents: Option<Vec<String>> = files.iter().map(|path| read(path).ok()).collect();
+    let contents = contents?;
+    let sources: Vec<Source> = contents
+        .iter()
+        .map(|text| Source { file: "", text })
+        .collect();
+    Policy::parse(&sources).ok()
+}
+
 /// Says each mistake with its place.
 pub(crate) fn complain(mistakes: &[PolicyError], text: &dyn Text) {
     for mistake in mistakes {

@@ -13,11 +13,11 @@ use sluss_ipc::{Client, Error, Key, Pin, ReaderCard, Refusal, Request, Response,
 use crate::{
     agent,
     args::{Args, Command, Format, PolicyCommand},
-    check, enroll,
+    check, doctor, enroll,
     exit::{Exit, Refused, StrangeAnswer},
     keyboard::Keyboard,
     paint::Paint,
-    report,
+    portal, report,
     text::Text,
 };
 
@@ -38,6 +38,11 @@ pub(crate) fn run(args: Args, text: &'static dyn Text) -> Result<Exit> {
             };
             print(format, &why, || report::why(&why, text))
         }
+        Command::Doctor { format } => doctor::run(socket, format, text),
+        Command::Portal {
+            renew,
+            all_programs,
+        } => portal::run(socket, renew, all_programs, text),
         Command::Monitor { format } => monitor(socket, format, text),
         Command::Up { wait } => change(
             socket,

@@ -4,10 +4,12 @@ mod agent;
 mod args;
 mod check;
 mod commands;
+mod doctor;
 mod enroll;
 mod exit;
 mod keyboard;
 mod paint;
+mod portal;
 mod report;
 mod text;
 

@@ -1,14 +1,16 @@
 //! What the daemon knows, as lines for a person: pure functions from its answers to text.
 
+mod doctor;
 mod policy;
 mod why;
 
+pub(crate) use doctor::doctor;
 pub(crate) use policy::policy;
 use why::way;
 pub(crate) use why::why;
 
 use sluss_ipc::{
-    Card, CardFault, CardReport, Change, DownReason, Host, HostMode, Key, Location, Portal, Reader,
+    Card, CardReport, Change, DownReason, Host, HostMode, Key, Location, Portal, Reader,
     ReaderCard, Status, Tunnel, Warning, What, Why,
 };
 
@@ -220,7 +222,7 @@ pub(crate) fn card(report: &CardReport, text: &dyn Text) -> String {
             }
             ReaderCard::Unusable { fault } => {
                 table.add(Label::Card, text.card_fault(*fault));
-                table.add(Label::Next, &text.advice(&for_fault(*fault)));
+                table.add(Label::Next, &text.advice(&Advice::for_fault(*fault)));
             }
         }
         blocks.push(format!("{}\n{}", plain(name), table.render()));
@@ -263,32 +265,10 @@ fn for_key(key: Key) -> Option<Advice> {
     match key {
         Key::NoService => Some(Advice::StartCardService),
         Key::Absent => Some(Advice::InsertCard),
-        Key::Unusable { fault } => Some(for_fault(fault)),
+        Key::Unusable { fault } => Some(Advice::for_fault(fault)),
         Key::Locked | Key::AwaitingPin | Key::Declined | Key::Withdrawn => Some(Advice::Unlock),
         Key::Blocked => Some(Advice::UnblockCard),
         Key::Verifying | Key::Unlocked => None,
-    }
-}
-
-fn for_fault(fault: CardFault) -> Advice {
-    match fault {
-        CardFault::NotEnrolled => Advice::Enroll,
-        CardFault::OtherCard => Advice::InsertOtherCard,
-        CardFault::Silent => Advice::Reinsert,
-        CardFault::InUse => Advice::CloseOtherProgram,
-        CardFault::CertificateExpired | CardFault::CertificateRevoked => Advice::RenewCard,
-        CardFault::NoKey
-        | CardFault::Unsupported
-        | CardFault::Nonsense
-        | CardFault::MiddlewareFailed
-        | CardFault::NoCertificate
-        | CardFault::SeveralCertificates
-        | CardFault::CertificateUnreadable
-        | CardFault::CertificateNotYetValid
-        | CardFault::CertificateUntrusted
-        | CardFault::CertificateWrongUsage
-        | CardFault::CertificateWrongSubject
-        | CardFault::RevocationUnknown => Advice::AskForHelp,
     }
 }
 

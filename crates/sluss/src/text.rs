@@ -1,9 +1,11 @@
 //! The words that a person reads, once for each language: the compiler finds what is missing in one of them.
 
 pub(crate) mod agent;
+pub(crate) mod doctor;
 mod en;
 pub(crate) mod enroll;
 pub(crate) mod path;
+pub(crate) mod portal;
 mod sv;
 #[cfg(test)]
 mod tests;
@@ -48,7 +50,13 @@ fn for_locale(variable: impl Fn(&str) -> Option<OsString>) -> &'static dyn Text 
 
 /// Everything that the command says. What comes from outside, such as a reader's name, is made [`plain`] on the way.
 pub(crate) trait Text:
-    agent::AgentText + enroll::EnrollText + path::PathText + why::WhyText + Sync
+    agent::AgentText
+    + doctor::DoctorText
+    + enroll::EnrollText
+    + path::PathText
+    + portal::PortalText
+    + why::WhyText
+    + Sync
 {
     /// A length of time in one unit, "12 seconds".
     fn span(&self, ms: u64) -> String;
@@ -117,6 +125,31 @@ pub(crate) enum Advice {
     AskForHelp,
     /// The gateway does not answer from here.
     OtherNetwork,
+}
+
+impl Advice {
+    /// What to do about a card that cannot serve.
+    pub(crate) fn for_fault(fault: CardFault) -> Self {
+        match fault {
+            CardFault::NotEnrolled => Self::Enroll,
+            CardFault::OtherCard => Self::InsertOtherCard,
+            CardFault::Silent => Self::Reinsert,
+            CardFault::InUse => Self::CloseOtherProgram,
+            CardFault::CertificateExpired | CardFault::CertificateRevoked => Self::RenewCard,
+            CardFault::NoKey
+            | CardFault::Unsupported
+            | CardFault::Nonsense
+            | CardFault::MiddlewareFailed
+            | CardFault::NoCertificate
+            | CardFault::SeveralCertificates
+            | CardFault::CertificateUnreadable
+            | CardFault::CertificateNotYetValid
+            | CardFault::CertificateUntrusted
+            | CardFault::CertificateWrongUsage
+            | CardFault::CertificateWrongSubject
+            | CardFault::RevocationUnknown => Self::AskForHelp,
+        }
+    }
 }
 
 /// What stands in front of a line's details.
@@ -202,6 +235,10 @@ pub(crate) enum Help {
     Verbose,
     Check,
     Why,
+    Doctor,
+    Portal,
+    PortalRenew,
+    PortalAllPrograms,
     Monitor,
     Up,
     Down,

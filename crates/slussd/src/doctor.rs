@@ -34,6 +34,8 @@ pub struct Observed {
     pub resolution: Resolution,
     /// The addresses of the internal name; None if it was not asked for.
     pub internal: Option<Result<Vec<IpAddr>, ResolutionFault>>,
+    /// Whether the system's time service has set the clock; None if there is none that says.
+    pub clock_is_set: Option<bool>,
 }
 
 /// Asks all that there is to ask, at once, in three seconds and a little. Stops when it is dropped.
@@ -46,17 +48,19 @@ pub async fn observe(
     reached: bool,
 ) -> Observed {
     let links: Vec<Link> = links.iter().filter(|it| it.usable()).cloned().collect();
-    let (evidence, portal, resolution, internal) = tokio::join!(
+    let (evidence, portal, resolution, internal, clock_is_set) = tokio::join!(
         probe::evidence(policy, &links, policy.timing.probe_timeout),
         portal(policy, resolver, &links),
         resolver.resolve(&policy.endpoints, &links),
         internal(policy, reached),
+        clock_is_set(),
     );
     Observed {
         evidence,
         portal,
         resolution,
         internal,
+        clock_is_set,
     }
 }
 
@@ -94,4 +98,16 @@ fn look_up(name: &str) -> Result<Vec<IpAddr>, ResolutionFault> {
     let mut addresses: Vec<IpAddr> = found.flatten().map(|info| info.sockaddr.ip()).collect();
     addresses.dedup();
     Ok(addresses)
+}
+
+/// What systemd-timedated knows of the kernel's clock.
+async fn clock_is_set() -> Option<bool> {
+    const SERVICE: &str = "org.freedesktop.timedate1";
+    let asked = async {
+        let bus = zbus::Connection::system().await.ok()?;
+        let path = "/org/freedesktop/timedate1";
+        let service = zbus::Proxy::new(&bus, SERVICE, path, SERVICE).await.ok()?;
+        service.get_property("NTPSynchronized").await.ok()
+    };
+    timeout(PATIENCE, asked).await.ok().flatten()
 }

@@ -105,17 +105,8 @@ fn evidence(why: &Why, text: &dyn Text) -> Vec<String> {
     sentences
 }
 
-/// Whether something answered that is neither proof nor silence.
 fn is_doubtful(evidence: &Evidence) -> bool {
-    match evidence.outcome {
-        Outcome::Relayed { .. }
-        | Outcome::WrongKey
-        | Outcome::Expired { .. }
-        | Outcome::NotYetValid { .. }
-        | Outcome::NotTls
-        | Outcome::NotABeacon => true,
-        Outcome::Proved | Outcome::Refused | Outcome::Unreachable | Outcome::NoAnswer => false,
-    }
+    !evidence.outcome.is_proof_or_silence()
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod agent;
 mod card;
+mod doctor;
 mod enroll;
 mod path;
+mod portal;
 mod usage;
 mod why;
 

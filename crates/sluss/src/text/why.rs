@@ -29,6 +29,8 @@ pub(crate) trait WhyText {
 
     /// A few words for a table.
     fn outcome(&self, outcome: Outcome) -> String;
+    /// Its name, and what it is made of.
+    fn link_medium(&self, link: &Link) -> String;
     /// A few words for a table.
     fn link(&self, link: &Link) -> String;
     /// A few words for a table.

@@ -176,11 +176,10 @@ fn clock(facts: &Facts<'_>) -> Seen {
             | Outcome::Unreachable
             | Outcome::NoAnswer => None,
         });
-    if let Some((clock_unix_s, witness_unix_s)) = doubts {
+    if let Some((clock_unix_s, certificate_unix_s)) = doubts {
         return Seen::ClockOff {
-            witness: ClockWitness::Certificate,
             clock_unix_s,
-            witness_unix_s,
+            certificate_unix_s,
         };
     }
     // A bare key has no dates.
@@ -196,7 +195,13 @@ fn clock(facts: &Facts<'_>) -> Seen {
             witness: ClockWitness::Certificate,
         };
     }
-    Seen::ClockUnwitnessed
+    match facts.observed.clock_is_set {
+        Some(true) => Seen::ClockAgrees {
+            witness: ClockWitness::TimeService,
+        },
+        Some(false) => Seen::ClockNotSet,
+        None => Seen::ClockUnwitnessed,
+    }
 }
 
 fn beacon(facts: &Facts<'_>) -> Seen {

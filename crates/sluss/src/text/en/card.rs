@@ -70,8 +70,12 @@ pub(super) fn refusal(text: &English, refusal: Refusal) -> String {
         Refusal::CardFailed => "The card failed, or was pulled.".to_owned(),
         Refusal::CardTimeout => "The card did not answer in time.".to_owned(),
         Refusal::NoPortal => "The network asks for no login.".to_owned(),
-        Refusal::PortalSpent { .. } => {
-            "The login page was open for as long as it may be.".to_owned()
+        Refusal::PortalSpent { renewable: true } => {
+            "The time for the login page is over; `sluss portal --renew` opens it once more."
+                .to_owned()
+        }
+        Refusal::PortalSpent { renewable: false } => {
+            "The login page was open for as long as it may be on this network.".to_owned()
         }
         Refusal::PortalFailed => "The way to the login page could not be opened.".to_owned(),
         Refusal::Busy => "The daemon is busy with another request of this kind.".to_owned(),

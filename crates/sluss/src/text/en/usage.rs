@@ -41,6 +41,12 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::Verbose => "Everything that the daemon knows",
         Help::Check => "Exit with 0 only if the internal network is reached safely",
         Help::Why => "Why it is so: the evidence behind the last decision",
+        Help::Doctor => "Every check from the network to an internal name, and what to do",
+        Help::Portal => "Open the way to the network's login page, and the page in a browser",
+        Help::PortalRenew => "Once more, when the time is over",
+        Help::PortalAllPrograms => {
+            "For all your programs, and not only for the browser that starts"
+        }
         Help::Monitor => "One line for each change, until Ctrl-C",
         Help::Up => "Let the tunnel open whenever it is needed",
         Help::Down => "Shut the tunnel until `sluss up`, where policy allows it",

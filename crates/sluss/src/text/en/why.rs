@@ -313,16 +313,12 @@ impl WhyText for English {
         }
     }
 
+    fn link_medium(&self, link: &Link) -> String {
+        format!("{} ({})", plain(&link.name), medium(link.medium))
+    }
+
     fn link(&self, link: &Link) -> String {
-        let mut words = vec![
-            match link.medium {
-                Medium::Wired => "cable",
-                Medium::Wireless { open: false } => "Wi-Fi",
-                Medium::Wireless { open: true } => "Wi-Fi without a password",
-                Medium::Mobile => "mobile",
-            }
-            .to_owned(),
-        ];
+        let mut words = vec![medium(link.medium).to_owned()];
         words.extend(link.metered.then(|| "metered".to_owned()));
         words.extend(link.addresses.iter().map(ToString::to_string));
         format!("{}: {}", plain(&link.name), words.join(", "))
@@ -412,5 +408,14 @@ impl English {
             0..10_000 if ms % 1_000 != 0 => format!("{}.{} seconds", ms / 1_000, ms % 1_000 / 100),
             _ => self.span(ms),
         }
+    }
+}
+
+fn medium(medium: Medium) -> &'static str {
+    match medium {
+        Medium::Wired => "cable",
+        Medium::Wireless { open: false } => "Wi-Fi",
+        Medium::Wireless { open: true } => "Wi-Fi without a password",
+        Medium::Mobile => "mobile",
     }
 }

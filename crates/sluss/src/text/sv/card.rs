@@ -78,8 +78,12 @@ pub(super) fn refusal(text: &Swedish, refusal: Refusal) -> String {
         Refusal::CardFailed => "Kortet fungerade inte eller drogs ut.".to_owned(),
         Refusal::CardTimeout => "Kortet svarade inte i tid.".to_owned(),
         Refusal::NoPortal => "Nätet begär ingen inloggning.".to_owned(),
-        Refusal::PortalSpent { .. } => {
-            "Inloggningssidan har varit öppen så länge den får.".to_owned()
+        Refusal::PortalSpent { renewable: true } => {
+            "Tiden för inloggningssidan är ute; `sluss portal --renew` öppnar den en gång till."
+                .to_owned()
+        }
+        Refusal::PortalSpent { renewable: false } => {
+            "Inloggningssidan har varit öppen så länge den får på det här nätet.".to_owned()
         }
         Refusal::PortalFailed => "Vägen till inloggningssidan kunde inte öppnas.".to_owned(),
         Refusal::Busy => "slussd är upptagen med en annan begäran av samma slag.".to_owned(),

@@ -43,6 +43,12 @@ pub(super) fn help(help: Help) -> &'static str {
         Help::Verbose => "Allt som slussd vet",
         Help::Check => "Slutkod 0 bara om det interna nätet nås på ett säkert sätt",
         Help::Why => "Varför det är så: bevisen bakom det senaste beslutet",
+        Help::Doctor => "Varje kontroll från nätet till ett internt namn, och vad du kan göra",
+        Help::Portal => "Öppna vägen till nätets inloggningssida, och sidan i en webbläsare",
+        Help::PortalRenew => "En gång till, när tiden är ute",
+        Help::PortalAllPrograms => {
+            "För alla dina program, och inte bara för webbläsaren som startar"
+        }
         Help::Monitor => "En rad för varje ändring, tills Ctrl-C",
         Help::Up => "Låt tunneln öppnas när den behövs",
         Help::Down => "Stäng tunneln tills `sluss up`, där policyn tillåter det",

@@ -314,16 +314,12 @@ impl WhyText for Swedish {
         }
     }
 
+    fn link_medium(&self, link: &Link) -> String {
+        format!("{} ({})", plain(&link.name), medium(link.medium))
+    }
+
     fn link(&self, link: &Link) -> String {
-        let mut words = vec![
-            match link.medium {
-                Medium::Wired => "kabel",
-                Medium::Wireless { open: false } => "trådlöst",
-                Medium::Wireless { open: true } => "trådlöst utan lösenord",
-                Medium::Mobile => "mobilt",
-            }
-            .to_owned(),
-        ];
+        let mut words = vec![medium(link.medium).to_owned()];
         words.extend(link.metered.then(|| "med datakostnad".to_owned()));
         words.extend(link.addresses.iter().map(ToString::to_string));
         format!("{}: {}", plain(&link.name), words.join(", "))
@@ -420,5 +416,14 @@ impl Swedish {
             0..10_000 if ms % 1_000 != 0 => format!("{},{} sekunder", ms / 1_000, ms % 1_000 / 100),
             _ => self.span(ms),
         }
+    }
+}
+
+fn medium(medium: Medium) -> &'static str {
+    match medium {
+        Medium::Wired => "kabel",
+        Medium::Wireless { open: false } => "trådlöst",
+        Medium::Wireless { open: true } => "trådlöst utan lösenord",
+        Medium::Mobile => "mobilt",
     }
 }
