@@ -451,7 +451,7 @@ impl Daemon {
     }
 
     fn apply_host(&self, op: Op, rules: HostRules) {
-        let order = host_worker::Order::Apply(op, self.host_config(rules));
+        let order = host_worker::Order::Apply(op, Box::new(self.host_config(rules)));
         // Its receiver ends with us.
         let _ = self.host.send(order);
     }

@@ -13,7 +13,7 @@ use crate::engine::Input;
 
 /// What the host shall be like.
 pub(crate) enum Order {
-    Apply(Op, HostConfig),
+    Apply(Op, Box<HostConfig>),
     /// The tunnel's device shall have this MTU, which every [`HostConfig`] that comes later has, too.
     Resize(u16),
 }

@@ -12,65 +12,22 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluss_platform::net;
-use sluss_policy::{Host, HttpAddress, PortalRules};
+use sluss_policy::{HttpAddress, PortalRules};
 use sluss_supervisor::{Link, LinkId, PortalAnswer, PortalCheck};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::resolver::Resolver;
-use answer::Page;
+
+pub use answer::{Answer, Finding, Reason};
+use answer::{Page, authority};
 
 /// How long the other addresses of the server may still say that the way is clear, once one was answered by a portal.
 const AFTER_PORTAL: Duration = Duration::from_millis(300);
 
 /// Of one server, more addresses than these are not asked.
 const ADDRESSES: usize = 4;
-
-/// What one link answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub finding: Finding,
-    /// What time it is, as whoever answered says, in seconds since 1970. Nobody vouches for it.
-    pub date: Option<u64>,
-}
-
-/// What an answer amounts to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// The server that policy names was reached: nobody is in between.
-    Clear,
-    /// Somebody else answered. `url`: the page to which browsers are sent, where that is told; its own claim.
-    Portal { url: Option<String> },
-    /// Nobody could be asked, or nothing came that says either.
-    Unreachable(Reason),
-}
-
-/// Why nothing was found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The server's name has no address here.
-    NoAddress,
-    /// The link has no way there.
-    NoRoute,
-    /// The connection was refused, or ended too early.
-    Refused,
-    /// Nothing came back in time.
-    NoAnswer,
-    /// What came back is no HTTP.
-    NotHttp,
-    /// The server, or a proxy, could not serve the request: a status of 400 or more.
-    Status(u16),
-}
-
-impl From<Reason> for Answer {
-    fn from(reason: Reason) -> Self {
-        Self {
-            finding: Finding::Unreachable(reason),
-            date: None,
-        }
-    }
-}
 
 impl From<Finding> for PortalAnswer {
     fn from(finding: Finding) -> Self {
@@ -174,20 +131,6 @@ fn request(probe: &HttpAddress) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n"
     )
-}
-
-/// The server as a URL has it (RFC 3986, 3.2): without the port that HTTP has anyway.
-fn authority(probe: &HttpAddress) -> String {
-    let HttpAddress { host, port, .. } = probe;
-    let host = match host {
-        Host::Name(name) => name.to_string(),
-        Host::Address(IpAddr::V4(address)) => address.to_string(),
-        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
-    };
-    match port {
-        80 => host,
-        port => format!("{host}:{port}"),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod beacon;
 mod card;
 mod files;
 
+use sluss_policy::{PortalAnswer, PortalRules};
+
 // The command is no library, and this part of it needs nothing else of it.
 #[allow(dead_code, reason = "what is written to pinentry is not fuzzed")]
 #[path = "../../../crates/sluss/src/agent/assuan.rs"]
@@ -15,6 +17,10 @@ mod assuan;
 // A daemon is more than a fuzzer wants to link, and this part of it needs nothing else of it.
 #[path = "../../../crates/slussd/src/resolver/question.rs"]
 mod question;
+
+// As above.
+#[path = "../../../crates/slussd/src/portal/answer.rs"]
+mod answer;
 
 /// One way in.
 pub struct Target {
@@ -80,6 +86,10 @@ pub const TARGETS: &[Target] = &[
         name: "names",
         run: hear_a_resolver,
     },
+    Target {
+        name: "portal",
+        run: read_portal,
+    },
 ];
 
 /// What a resolver says, or whoever answers in its place; the first byte is the family. The identifier is always the right
@@ -127,5 +137,40 @@ fn read_pinentry(bytes: &[u8]) {
                 Err(assuan::Malformed) => return,
             }
         }
+    }
+}
+
+/// What somebody answers to the search for a portal, in pieces: the first byte is their size, the second what is expected.
+fn read_portal(bytes: &[u8]) {
+    let Some(([size, expect], mut stream)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let rules = PortalRules {
+        probe: "http://probe.example.se/".parse().expect("an address"),
+        expect: match expect % 2 {
+            0 => PortalAnswer::NoContent,
+            _ => PortalAnswer::Text("inside out".to_owned()),
+        },
+        open: true,
+    };
+    let mut page = answer::Page::default();
+    loop {
+        if let Some(answer) = answer::judge(&page, &rules) {
+            if let answer::Finding::Portal { url: Some(url) } = answer.finding {
+                assert!(url.len() <= 512 && url.bytes().all(|byte| byte.is_ascii_graphic()));
+                let scheme = url
+                    .split_once("://")
+                    .map(|(scheme, _)| scheme.to_ascii_lowercase());
+                assert!(matches!(scheme.as_deref(), Some("http" | "https")), "{url}");
+            }
+            return;
+        }
+        let space = page.space();
+        assert!(!space.is_empty(), "wants more than it looks at");
+        let count = usize::from(*size).max(1).min(space.len()).min(stream.len());
+        let (piece, rest) = stream.split_at(count);
+        space[..count].copy_from_slice(piece);
+        page.advance(count);
+        stream = rest;
     }
 }

@@ -6,6 +6,7 @@ mod media;
 mod portal;
 mod probes;
 mod recovery;
+mod search;
 mod street;
 mod walls;
 mod watcher;
@@ -20,6 +21,7 @@ use media::*;
 use portal::*;
 use probes::*;
 use recovery::*;
+use search::*;
 use street::attack_if_asked;
 use walls::*;
 use watcher::*;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         trial!(the_kernel_ends_the_visit_of_a_dead_daemon),
         trial!(applying_again_neither_shortens_nor_prolongs_a_visit),
         trial!(a_visitor_who_has_gone_opens_nothing),
+        trial!(each_link_says_for_itself_whether_a_portal_is_there),
+        trial!(a_way_that_is_free_is_enough),
         trial!(watcher_tells_of_links_carriers_addresses_and_gateways),
         trial!(watcher_ignores_neighbours_and_our_own_changes),
         trial!(watcher_tells_of_another_neighbour_at_the_gateway),

@@ -1,18 +1,62 @@
 //! What came back to the request for a captive portal, and what it amounts to: bytes in, a finding out.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
 use httparse::{EMPTY_HEADER, Header, ParserConfig, Response, Status, parse_chunk_size};
-use sluss_policy::{HttpAddress, PortalAnswer, PortalRules};
-
-use super::{Answer, Finding, Reason, authority};
+use sluss_policy::{Host, HttpAddress, PortalAnswer, PortalRules};
 
 /// Bytes of an answer that are looked at. What policy expects is far shorter.
 const LONGEST: usize = 16 * 1024;
 const HEADERS: usize = 64;
 /// Bytes of a redirect's target that a person is shown.
 const LONGEST_URL: usize = 512;
+
+/// What one link answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub finding: Finding,
+    /// What time it is, as whoever answered says, in seconds since 1970. Nobody vouches for it.
+    pub date: Option<u64>,
+}
+
+/// What an answer amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The server that policy names was reached: nobody is in between.
+    Clear,
+    /// Somebody else answered. `url`: the page to which browsers are sent, where that is told; its own claim.
+    Portal { url: Option<String> },
+    /// Nobody could be asked, or nothing came that says either.
+    Unreachable(Reason),
+}
+
+/// Why nothing was found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The server's name has no address here.
+    NoAddress,
+    /// The link has no way there.
+    NoRoute,
+    /// The connection was refused, or ended too early.
+    Refused,
+    /// Nothing came back in time.
+    NoAnswer,
+    /// What came back is no HTTP.
+    NotHttp,
+    /// The server, or a proxy, could not serve the request: a status of 400 or more.
+    Status(u16),
+}
+
+impl From<Reason> for Answer {
+    fn from(reason: Reason) -> Self {
+        Self {
+            finding: Finding::Unreachable(reason),
+            date: None,
+        }
+    }
+}
 
 /// An answer on its way: what has come of it, as far as it is looked at.
 pub struct Page {
@@ -155,4 +199,18 @@ fn shown(target: &[u8], probe: &HttpAddress) -> Option<String> {
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic());
     let names_a_server = !server.is_empty() && !server.contains(['@', '\\']);
     (is_web && is_plain && names_a_server && url.len() <= LONGEST_URL).then_some(url)
+}
+
+/// The server as a URL has it (RFC 3986, 3.2): without the port that HTTP has anyway.
+pub(super) fn authority(probe: &HttpAddress) -> String {
+    let HttpAddress { host, port, .. } = probe;
+    let host = match host {
+        Host::Name(name) => name.to_string(),
+        Host::Address(IpAddr::V4(address)) => address.to_string(),
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    match port {
+        80 => host,
+        port => format!("{host}:{port}"),
+    }
 }
