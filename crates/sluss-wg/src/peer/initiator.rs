@@ -152,6 +152,7 @@ impl Peer {
     /// We are on another network: the session, if there is one, lives on if the peer is reached there as well.
     pub(crate) fn change_network<S: Sink>(&mut self, turn: &mut Turn<'_, S>) {
         self.show_life(turn);
+        self.whereabouts.start_over(turn.now());
         self.look_around(turn);
     }
 

@@ -57,6 +57,14 @@ impl Whereabouts {
         self.listed = endpoints;
     }
 
+    /// We are on another network: who was silent may answer here.
+    pub(super) fn start_over(&mut self, now: Time) {
+        self.silent.clear();
+        if let Some(away) = &mut self.away {
+            away.until = now;
+        }
+    }
+
     /// Packets go there from now on. Says whether that is new.
     pub(super) fn turn_to(&mut self, address: SocketAddr) -> bool {
         self.silent.remove(&address);

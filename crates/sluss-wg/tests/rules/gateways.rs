@@ -429,6 +429,25 @@ fn a_change_of_network_shows_the_way_with_one_handshake() {
 }
 
 #[test]
+fn on_another_network_the_first_gets_another_chance() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.kick();
+    town.pass(30 * SECOND);
+    assert_eq!(
+        (town.in_use(), town.silent()),
+        (second()[0], first().to_vec())
+    );
+    town.order(Input::NetworkChanged(town.laptop.peer()));
+    town.pass(GAP);
+    assert_eq!(town.in_use(), second()[0], "as silent from here");
+    town.pass(30 * SECOND);
+    town.deaf.clear();
+    town.order(Input::NetworkChanged(town.laptop.peer()));
+    assert_eq!((town.in_use(), town.silent()), (first()[0], vec![]));
+}
+
+#[test]
 fn networks_that_change_all_the_time_cost_one_handshake_in_five_seconds() {
     let mut town = Town::connected();
     town.pass(30 * SECOND);
