@@ -131,8 +131,8 @@ pub enum Outcome {
     Relayed {
         /// As the beacon saw it.
         seen: SocketAddr,
-        /// The laptop's own there; None if it has none any more.
-        own: Option<IpAddr>,
+        /// As the laptop sent it.
+        own: SocketAddr,
     },
     /// Another key.
     WrongKey,

@@ -5,10 +5,7 @@ use sluss_ipc::doctor::{Diagnosis, Finding, Verdict};
 use super::finish;
 use crate::{
     paint::{Mood, Paint},
-    text::{
-        Text,
-        doctor::Cure,
-    },
+    text::{Text, doctor::Cure},
 };
 
 pub(crate) fn doctor(diagnosis: &Diagnosis, text: &dyn Text, paint: Paint) -> String {

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use sluss_ipc::{
-    Algorithm, BeaconKind, CardFault, CardKind, Deadline, DeadlineReason, Endpoint, EndpointState, Evidence,
-    Gateway, InsideRule, Intent, KeyMode, Link, LocationRules, Medium, Outcome, OutsideReason,
-    PacketReport, PathMtu, PathVerdict, PortalPage, Refusal, Resolution, SCHEMA, Segmentation,
-    Traffic, TunOffload,
+    Algorithm, BeaconKind, CardFault, CardKind, Deadline, DeadlineReason, Endpoint, EndpointState,
+    Evidence, Gateway, InsideRule, Intent, KeyMode, Link, LocationRules, Medium, Outcome,
+    OutsideReason, PacketReport, PathMtu, PathVerdict, PortalPage, Refusal, Resolution, SCHEMA,
+    Segmentation, Traffic, TunOffload,
 };
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Where the laptop is, on what evidence, and by which way the gateway is called: the sentences of `sluss why`.
 
+use std::net::SocketAddr;
+
 use sluss_ipc::{
     Endpoint, EndpointState, Evidence, Link, Location, LocationRules, Outcome, Portal, Resolution,
     ResolutionFault, Why,
@@ -82,6 +84,15 @@ pub(crate) fn named(evidence: &Evidence) -> String {
         super::plain(&evidence.beacon),
         evidence.address.ip()
     )
+}
+
+/// The address that a beacon saw, and our own; with ports where nothing else tells them apart.
+pub(crate) fn seen_and_own(seen: SocketAddr, own: SocketAddr) -> (String, String) {
+    if seen.ip() == own.ip() {
+        (seen.to_string(), own.to_string())
+    } else {
+        (seen.ip().to_string(), own.ip().to_string())
+    }
 }
 
 /// Whom an endpoint calls by which address, if it is a name that became one.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sluss_ipc as ipc;
+use sluss_policy::WhenInside;
 use sluss_supervisor as sup;
 
 use super::cards::Inserted;
@@ -56,7 +57,7 @@ impl Engine {
             links: place::links(state),
             portal: self.portal(now),
             key: self.key(),
-            tunnel: tunnel(state, &figures),
+            tunnel: tunnel(state, self.policy.location.inside, &figures),
             intent: match state.intent {
                 sup::Intent::Automatic => ipc::Intent::Automatic,
                 sup::Intent::Stopped => ipc::Intent::Stopped,
@@ -75,7 +76,7 @@ impl Engine {
                 in_ms: millis(deadline.at.since(now)),
                 reason: reason(deadline.reason),
             }),
-            warnings: self.warnings(&figures),
+            warnings: self.warnings(&figures, now),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -138,7 +139,7 @@ impl Engine {
         }
     }
 
-    fn warnings(&self, figures: &Figures) -> Vec<ipc::Warning> {
+    fn warnings(&self, figures: &Figures, now: sup::Time) -> Vec<ipc::Warning> {
         let slow = self
             .cards
             .inserted
@@ -152,6 +153,9 @@ impl Engine {
             missed.then_some(ipc::Warning::CardMissed),
             not_applied.then_some(ipc::Warning::HostNotApplied),
             place::is_on_open_wifi(&self.state).then_some(ipc::Warning::OpenWifi),
+            self.state
+                .is_restless(now)
+                .then_some(ipc::Warning::LinkFlapping),
             self.is_gateway_lost()
                 .then_some(ipc::Warning::NameNotResolved),
             figures
@@ -177,10 +181,10 @@ impl Engine {
     }
 }
 
-fn tunnel(state: &sup::State, figures: &Figures) -> ipc::Tunnel {
+fn tunnel(state: &sup::State, rule: WhenInside, figures: &Figures) -> ipc::Tunnel {
     match &state.tunnel {
         sup::Tunnel::Down { retry } => ipc::Tunnel::Down {
-            reason: down_reason(state, *retry),
+            reason: down_reason(state, rule, *retry),
         },
         sup::Tunnel::Starting { .. } => ipc::Tunnel::Starting,
         sup::Tunnel::Up { session, .. } => {
@@ -236,12 +240,14 @@ impl Figures {
 }
 
 /// Why nothing is up, in the order in which a person would want to know.
-fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason {
+fn down_reason(state: &sup::State, rule: WhenInside, retry: Option<sup::Retry>) -> ipc::DownReason {
     if state.intent == sup::Intent::Stopped {
         return ipc::DownReason::StoppedByUser;
     }
     match &state.location {
-        sup::Location::Inside(_) => return ipc::DownReason::NotNeeded,
+        sup::Location::Inside(_) if rule == WhenInside::NoTunnel => {
+            return ipc::DownReason::NotNeeded;
+        }
         sup::Location::Offline | sup::Location::Asleep { .. } => return ipc::DownReason::NoNetwork,
         sup::Location::Settling { .. }
         | sup::Location::Probing {
@@ -250,7 +256,8 @@ fn down_reason(state: &sup::State, retry: Option<sup::Retry>) -> ipc::DownReason
         } => {
             return ipc::DownReason::Deciding;
         }
-        sup::Location::Outside { .. }
+        sup::Location::Inside(_)
+        | sup::Location::Outside { .. }
         | sup::Location::Probing {
             outside_since: Some(_),
             ..

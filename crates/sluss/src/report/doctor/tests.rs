@@ -71,7 +71,7 @@ const RULES: LocationRules = LocationRules {
 fn relayed() -> Outcome {
     Outcome::Relayed {
         seen: "10.20.255.9:40000".parse().unwrap(),
-        own: Some(address("10.30.5.50")),
+        own: "10.30.5.50:40000".parse().unwrap(),
     }
 }
 

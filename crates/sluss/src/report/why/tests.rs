@@ -74,7 +74,7 @@ fn in_the_office_the_proof_is_told_with_its_link() {
 fn behind_nat_both_addresses_and_the_cure_are_told() {
     let relayed = Outcome::Relayed {
         seen: "10.20.255.9:40000".parse().unwrap(),
-        own: Some("10.30.5.50".parse().unwrap()),
+        own: "10.30.5.50:40000".parse().unwrap(),
     };
     why_reads(
         &outside(

@@ -8,7 +8,7 @@ use crate::text::{
     Advice, Text as _,
     doctor::{Cure, DoctorText},
     plain,
-    why::{WhyText as _, enumerate, moment, named},
+    why::{WhyText as _, enumerate, moment, named, seen_and_own},
 };
 
 impl DoctorText for English {
@@ -381,13 +381,12 @@ impl English {
         let on = format!("On {}", plain(&evidence.link));
         let beacon = named(evidence);
         match evidence.outcome {
-            Outcome::Relayed {
-                seen,
-                own: Some(own),
-            } => format!(
-                "{on} {beacon} sees the laptop as {} instead of {own}: somebody relays, or translates addresses, in between, so you count as outside.",
-                seen.ip()
-            ),
+            Outcome::Relayed { seen, own } => {
+                let (from, own) = seen_and_own(seen, own);
+                format!(
+                    "{on} {beacon} sees the laptop as {from} instead of {own}: somebody relays, or translates addresses, in between, so you count as outside."
+                )
+            }
             outcome => format!(
                 "{on} {beacon} {}, so you count as outside.",
                 self.outcome(outcome)

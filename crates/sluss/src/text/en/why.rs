@@ -8,7 +8,10 @@ use sluss_ipc::{
 use super::English;
 use crate::text::{
     Text as _, on_links, plain,
-    why::{WhyText, by_outcome, enumerate, host, moment, named, resolution_fault, silent_for},
+    why::{
+        WhyText, by_outcome, enumerate, host, moment, named, resolution_fault, seen_and_own,
+        silent_for,
+    },
 };
 
 impl WhyText for English {
@@ -112,13 +115,10 @@ impl WhyText for English {
         );
         match evidence.outcome {
             Outcome::Relayed { seen, own } => {
-                let own = own.map_or_else(String::new, |own| {
-                    format!(" and not from this laptop's {own}")
-                });
+                let (from, own) = seen_and_own(seen, own);
                 format!(
-                    "{on} {beacon} proved its key, but it was asked from {}{own}: somebody relays, or translates addresses, in between. \
+                    "{on} {beacon} proved its key, but it was asked from {from} and not from this laptop's {own}: somebody relays, or translates addresses, in between. \
                      If this is an office of yours, IT adds {} to `nat` of this beacon in the policy, or sets up a beacon in this building.",
-                    seen.ip(),
                     seen.ip()
                 )
             }

@@ -8,7 +8,7 @@ use crate::text::{
     Advice, Text as _,
     doctor::{Cure, DoctorText},
     plain,
-    why::{WhyText as _, enumerate, moment, named},
+    why::{WhyText as _, enumerate, moment, named, seen_and_own},
 };
 
 impl DoctorText for Swedish {
@@ -369,13 +369,12 @@ impl Swedish {
         let on = plain(&evidence.link);
         let beacon = named(evidence);
         match evidence.outcome {
-            Outcome::Relayed {
-                seen,
-                own: Some(own),
-            } => format!(
-                "{beacon} ser datorn på {on} som {} i stället för {own}: någon vidarebefordrar, eller översätter adresser, på vägen, så du räknas som utanför.",
-                seen.ip()
-            ),
+            Outcome::Relayed { seen, own } => {
+                let (from, own) = seen_and_own(seen, own);
+                format!(
+                    "{beacon} ser datorn på {on} som {from} i stället för {own}: någon vidarebefordrar, eller översätter adresser, på vägen, så du räknas som utanför."
+                )
+            }
             outcome => format!(
                 "{beacon} på {on} {}, så du räknas som utanför.",
                 self.outcome(outcome)

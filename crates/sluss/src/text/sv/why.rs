@@ -8,7 +8,10 @@ use sluss_ipc::{
 use super::Swedish;
 use crate::text::{
     Text as _, on_links, plain,
-    why::{WhyText, by_outcome, enumerate, host, moment, named, resolution_fault, silent_for},
+    why::{
+        WhyText, by_outcome, enumerate, host, moment, named, resolution_fault, seen_and_own,
+        silent_for,
+    },
 };
 
 impl WhyText for Swedish {
@@ -108,12 +111,10 @@ impl WhyText for Swedish {
         );
         match evidence.outcome {
             Outcome::Relayed { seen, own } => {
-                let own =
-                    own.map_or_else(String::new, |own| format!(" och inte från datorns {own}"));
+                let (from, own) = seen_and_own(seen, own);
                 format!(
-                    "{on} bevisade {beacon} sin nyckel, men tillfrågades från {}{own}: någon vidarebefordrar, eller översätter adresser, på vägen. \
+                    "{on} bevisade {beacon} sin nyckel, men tillfrågades från {from} och inte från datorns {own}: någon vidarebefordrar, eller översätter adresser, på vägen. \
                      Är detta ett av era egna kontor, lägger IT till {} i `nat` för den fyren i policyn, eller sätter upp en fyr i byggnaden.",
-                    seen.ip(),
                     seen.ip()
                 )
             }

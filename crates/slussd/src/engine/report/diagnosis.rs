@@ -40,9 +40,11 @@ impl Engine {
     }
 
     fn is_proof(&self, evidence: &[sup::Evidence]) -> bool {
-        evidence
-            .iter()
-            .any(|evidence| evidence.outcome == sup::Outcome::Proved)
+        let links = self.state.links.iter().map(|link| &link.id);
+        links.into_iter().any(|link| {
+            let here = evidence.iter().filter(|it| it.link == *link);
+            sup::suffices(&self.policy, &here.cloned().collect::<Vec<_>>())
+        })
     }
 }
 

@@ -135,10 +135,7 @@ pub(super) fn is_on_open_wifi(state: &sup::State) -> bool {
 fn outcome(outcome: sup::Outcome) -> ipc::Outcome {
     match outcome {
         sup::Outcome::Proved => ipc::Outcome::Proved,
-        sup::Outcome::Relayed { seen, own } => ipc::Outcome::Relayed {
-            seen,
-            own: Some(own.ip()),
-        },
+        sup::Outcome::Relayed { seen, own } => ipc::Outcome::Relayed { seen, own },
         sup::Outcome::WrongKey => ipc::Outcome::WrongKey,
         sup::Outcome::Expired { not_after, clock } => ipc::Outcome::Expired {
             not_after_unix_s: not_after,
