@@ -25,6 +25,7 @@ use crate::street::{Laptop, Street, attack, config, is_internal, runtime, socket
 
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 7, 1));
 const PORTAL: &str = "10.20.0.80";
+const PORTAL_V6: &str = "fd20::80";
 const LAST_WORD: u16 = 4999;
 
 /// Names the control group to join, or is empty, in the environment of a process that does what it reads.
@@ -46,13 +47,18 @@ impl Hotel {
         let netns = Netns::new("hotel")?;
         netns::veth((&laptop.netns, "eth0"), (&netns, "far"))?;
         netns.ip(&format!("addr add {ROUTER}/24 dev far"))?;
+        netns.ip("addr add fd20:0:0:7::1/64 dev far")?;
         netns.ip(&format!("addr add {PORTAL} dev lo"))?;
+        netns.ip(&format!("addr add {PORTAL_V6} dev lo"))?;
         for port in [22, 80, 443] {
-            let server: SocketAddr = format!("{PORTAL}:{port}").parse()?;
-            let listener = netns.run(|| TcpListener::bind(server))?;
+            let listener = netns.run(|| TcpListener::bind(("::", port)))?;
             thread::spawn(move || listener.incoming().flatten().for_each(echo));
         }
         laptop.netns.ip("addr add 10.20.7.2/24 dev eth0")?;
+        laptop.netns.ip("addr add fd20:0:0:7::2/64 dev eth0")?;
+        laptop
+            .netns
+            .ip("-6 route add default via fd20:0:0:7::1 dev eth0 metric 100")?;
         laptop
             .netns
             .ip(&format!("route add default via {ROUTER} dev eth0"))?;
@@ -284,6 +290,11 @@ pub(crate) fn a_visitor_speaks_to_the_portal_and_to_nothing_else() -> Result<()>
                 person.can(&format!("hold {PORTAL}:443"))?;
                 person.can("say")?;
             }
+            person.can(&format!("hold [{PORTAL_V6}]:443"))?;
+            person.can("say")?;
+            person.cannot(&format!("tcp [{PORTAL_V6}]:22"))?;
+            stranger.cannot(&format!("tcp [{PORTAL_V6}]:443"))?;
+            stranger.cannot(&format!("tcp [{PORTAL_V6}]:443 eth0"))?;
             for way in ["", " eth0"] {
                 person.cannot(&format!("tcp {PORTAL}:22{way}"))?;
                 stranger.cannot(&format!("tcp {PORTAL}:80{way}"))?;
