@@ -15,6 +15,9 @@ use crate::world::{GATEWAY, TUNNEL, TUNNEL_V6, World};
 
 const DEVICE: &str = "wg0";
 
+/// Of the gateway, and of any other that stands in for it. Any will do, as long as runs can be compared.
+pub const PRIVATE_KEY: [u8; 32] = [0x5a; 32];
+
 /// A running gateway with one peer, the laptop.
 pub struct Gateway {
     public_key: [u8; 32],
@@ -28,8 +31,7 @@ impl Gateway {
         laptop: [u8; 32],
         preshared_key: Option<[u8; 32]>,
     ) -> Result<Gateway> {
-        // Any key will do, as long as runs can be compared.
-        let private_key = StaticSecret::from([0x5a; 32]);
+        let private_key = StaticSecret::from(PRIVATE_KEY);
         let public_key = PublicKey::from(&private_key).to_bytes();
         std::fs::create_dir_all("/run/wireguard")?;
         let process = world.gateway.spawn(

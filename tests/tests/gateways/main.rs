@@ -3,6 +3,7 @@
 mod failover;
 mod paths;
 mod road;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use sluss_tests::{trial, trials};
 
 use failover::*;
 use paths::*;
+use whole::*;
 
 fn main() -> ExitCode {
     trials::main(&[
@@ -20,5 +22,7 @@ fn main() -> ExitCode {
         trial!(either_family_will_do),
         trial!(the_other_family_is_found_when_the_network_changes),
         trial!(a_network_without_udp_is_told_and_left),
+        trial!(the_daemon_leaves_a_silent_gateway_and_comes_back),
+        trial!(the_daemon_says_that_nobody_answers_from_this_network),
     ])
 }
