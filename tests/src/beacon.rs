@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 
 use crate::artifacts;
 use crate::moment::eventually;
@@ -61,6 +62,8 @@ pub struct Beacon {
     netns: Netns,
     addresses: Vec<SocketAddr>,
     log: PathBuf,
+    /// What goes to its log from the next start on; [`Beacon::greeted`] wants "debug", which is what there is at first.
+    pub log_level: &'static str,
     process: Option<Process>,
 }
 
@@ -77,6 +80,7 @@ impl Beacon {
             netns: netns.clone(),
             addresses: addresses.to_vec(),
             log: identity.directory.join("log"),
+            log_level: "debug",
             process: None,
         };
         beacon.start_again()?;
@@ -86,6 +90,20 @@ impl Beacon {
     /// Its host is gone.
     pub fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// Has it end by itself, on this signal and within `deadline`.
+    pub fn end(&mut self, signal: Signal, deadline: Duration) -> Result<ExitStatus> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(signal)?;
+        eventually("the beacon ends", deadline, || {
+            Ok(process.child().try_wait()?)
+        })
+    }
+
+    /// The number of its process, while it runs.
+    pub fn process_id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it does not run")?.id())
     }
 
     /// Starts it, with the same key.
@@ -102,7 +120,7 @@ impl Beacon {
         )?;
         let mut serve = Command::new(artifacts::sluss_beacon()?);
         serve
-            .args(["serve", "--log", "debug", "--config"])
+            .args(["serve", "--log", self.log_level, "--config"])
             .arg(&config)
             .stdin(Stdio::null())
             .stderr(std::fs::File::create(&self.log)?);

@@ -19,7 +19,11 @@ mod assuan;
 mod question;
 
 // As above.
-#[allow(dead_code, unreachable_pub, reason = "what comes of sockets is not fuzzed")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "what comes of sockets is not fuzzed"
+)]
 #[path = "../../../crates/slussd/src/portal/answer.rs"]
 mod answer;
 

@@ -57,6 +57,13 @@ pub(super) const AREAS: &[Area] = &[
         ..PLAIN
     },
     Area {
+        name: "beacon",
+        shows: "the proof of being inside, from both sides: every lie, a crowd, and the page that sets one up",
+        checks: &[Crate("sluss-beacon"), Lab("beacon")],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
         name: "cards",
         shows: "every kind of card and key, through a real pcscd and in the shipped daemon",
         checks: &[
@@ -147,6 +154,13 @@ pub(super) const AREAS: &[Area] = &[
             Lab("boot_clock"),
             Lab("lab"),
         ],
+        needs_lab: true,
+        ..PLAIN
+    },
+    Area {
+        name: "location",
+        shows: "where the laptop is, in every place that it goes to, and how soon it knows",
+        checks: &[Lab("location")],
         needs_lab: true,
         ..PLAIN
     },
