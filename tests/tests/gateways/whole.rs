@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sluss_tests::capture::Capture;
@@ -122,7 +122,7 @@ fn until_told(stage: &Stage, address: &str, states: [&str; 2]) -> Result<()> {
         let (in_use, [first, second]) = told(stage)?;
         Ok((in_use == address && [&*first, &*second] == states).then_some(()))
     })
-    .or_else(|error| Err(error.context(format!("{:?}", told(stage)))))
+    .with_context(|| format!("{:?}", told(stage)))
 }
 
 pub(crate) fn the_daemon_leaves_a_silent_gateway_and_comes_back() -> Result<()> {
