@@ -23,6 +23,9 @@ const TLS: u16 = 8081;
 pub const CHECK: &str = "http://198.51.100.80/sluss.txt";
 pub const CHECK_ANSWER: &str = "sluss: nothing in between\n";
 
+/// Where its answers send browsers, unless told otherwise.
+pub const LOGIN: &str = "http://portal.hotel.example/login";
+
 /// A router whose guests are captive until they log in.
 pub struct Hotel {
     router: Netns,
@@ -41,7 +44,7 @@ impl Hotel {
     /// Takes over a router. Guests already there are captive, too.
     pub fn open(router: &Netns) -> Result<Hotel> {
         let desk = Arc::new(Mutex::new(Desk {
-            answer: redirect("http://portal.hotel.example/login"),
+            answer: redirect(LOGIN),
             requests: Vec::new(),
         }));
         let any = |port| SocketAddr::new([0; 16].into(), port);
@@ -111,20 +114,6 @@ pub fn serve_check(internet: &Netns) -> Result<()> {
         let _ = read_request(&stream);
         let _ = (&stream).write_all(&page(CHECK_ANSWER));
     })
-}
-
-/// A browser's visit: asks for a page and gives what came, status line and headers first.
-pub fn visit(url_host: SocketAddr, path: &str, deadline: Duration) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&url_host, deadline)?;
-    stream.set_read_timeout(Some(deadline))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        url_host.ip()
-    )?;
-    let mut came = String::new();
-    stream.read_to_string(&mut came)?;
-    Ok(came)
 }
 
 fn answer(stream: TcpStream, desk: &Mutex<Desk>, router: &Netns) -> Result<()> {
