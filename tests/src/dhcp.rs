@@ -106,11 +106,7 @@ const SCRIPT: &str = include_str!("dhcp/lease.sh");
 /// Gets an address for a link that has its carrier, and routes of that metric. The moment returned is that of the last
 /// address event.
 pub fn lease(laptop: &Netns, link: &str, metric: u32) -> Result<Duration> {
-    let script = Path::new("/run/dhcp-lease.sh");
-    if !script.exists() {
-        std::fs::write(script, SCRIPT)?;
-        std::fs::set_permissions(script, Permissions::from_mode(0o755))?;
-    }
+    let script = script()?;
     let mut client = Command::new("busybox");
     client
         .args(["udhcpc", "-f", "-q", "-n", "-i", link])
@@ -128,6 +124,24 @@ pub fn lease(laptop: &Netns, link: &str, metric: u32) -> Result<Duration> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(at)
+}
+
+/// Forgets what a link's lease has brought besides its address.
+pub fn forget(laptop: &Netns, link: &str) -> Result<()> {
+    let mut forget = Command::new(script()?);
+    forget.arg("deconfig").env("interface", link);
+    let output = laptop.output(&mut forget)?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+fn script() -> Result<&'static Path> {
+    let script = Path::new("/run/dhcp-lease.sh");
+    if !script.exists() {
+        std::fs::write(script, SCRIPT)?;
+        std::fs::set_permissions(script, Permissions::from_mode(0o755))?;
+    }
+    Ok(script)
 }
 
 /// Waits until a router has given the link a prefix; the moment is when that was seen.

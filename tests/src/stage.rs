@@ -1,7 +1,7 @@
 //! Everything at once: the world, its servers, the card, the laptop with the shipped binaries, and judges around them.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +21,10 @@ use crate::moment;
 use crate::rig::{Rig, VirtualCard};
 use crate::servers::{self, Stream};
 use crate::service_card::ServiceCard;
-use crate::world::{BEACON, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World, is_internal};
+use crate::world::{
+    ANNEX_BEACON, BEACON, BEACON_V6, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, World,
+    is_internal,
+};
 
 /// More than anything that should happen takes, even on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -282,9 +285,11 @@ fn host(address: IpAddr) -> IpNet {
 
 fn clear_sides(world: &World) -> Result<Vec<Capture>> {
     let watch = |place| {
-        // The daemon's own probe is to leave: it looks for the beacon on the physical link.
-        let is_probe =
-            |packet: &Packet| packet.destination == BEACON.ip() && packet.ports.1 == BEACON.port();
+        // The daemon's own probe is to leave: it looks for the beacons on the physical link.
+        let is_probe = |packet: &Packet| {
+            [BEACON, BEACON_V6, ANNEX_BEACON]
+                .contains(&SocketAddr::new(packet.destination, packet.ports.1))
+        };
         let leaves = move |packet: &Packet| {
             &*packet.interface == "lan" && is_internal(packet.destination) && !is_probe(packet)
         };

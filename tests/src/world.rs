@@ -35,6 +35,14 @@ pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51
 pub const WEB: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 0, 10));
 pub const WEB_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd20, 0, 0, 0, 0, 0, 0, 0x10));
 pub const BEACON: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 20, 0, 53)), 8443);
+/// Another address of the host where that beacon is.
+pub const BEACON_V6: SocketAddr = SocketAddr::new(
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0, 0, 0, 0, 0, 0, 0x53)),
+    8443,
+);
+/// Where the annex has one of its own.
+pub const ANNEX_BEACON: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 20, 6, 53)), 8443);
 /// The branch office's address, as the servers know it.
 pub const BRANCH: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 255, 9));
 /// The laptop's addresses in the tunnel.
@@ -184,6 +192,7 @@ impl World {
             self.laptop
                 .ip(&format!("addr flush dev {link} scope global"))?;
             self.listen_to_routers(port, false)?;
+            dhcp::forget(&self.laptop, link)?;
         }
         Ok(moment::now())
     }

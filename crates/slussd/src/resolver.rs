@@ -234,7 +234,8 @@ impl Network<'_> {
         let v6 = self.first_answer(name, Family::V6, until);
         let v4 = self.first_answer(name, Family::V4, until);
         tokio::pin!(v6, v4);
-        let mut six = (!self.families.v6).then_some(Err(Fault::NoAddress));
+        // A family that the link does not have is not asked about: what is told is what came of the other one.
+        let mut six = (!self.families.v6).then_some(Err(Fault::NoAnswer));
         let mut four = None;
         while six.is_none() || four.is_none() {
             tokio::select! {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Called by busybox's udhcpc with the event; the lease is in the environment, as udhcpc's own documentation names it.
-[ "$1" = bound ] || exit 0
+# Addresses, routes and resolvers then stand where NetworkManager would leave them.
 
 routes() {
     # RFC 3442: who understands classless static routes ignores the router option.
@@ -15,7 +15,19 @@ routes() {
     fi
 }
 
-{
-    echo "addr replace $ip/$mask dev $interface"
-    routes
-} | ip -batch -
+leases=/run/dhcp
+mkdir -p $leases /run/NetworkManager
+case $1 in
+    deconfig) rm -f $leases/$interface ;;
+    bound)
+        {
+            [ -z "$domain" ] || echo "search $domain"
+            for resolver in $dns; do echo "nameserver $resolver"; done
+        } > $leases/$interface
+        {
+            echo "addr replace $ip/$mask dev $interface"
+            routes
+        } | ip -batch - ;;
+    *) exit 0 ;;
+esac
+cat $leases/* 2> /dev/null > /run/NetworkManager/no-stub-resolv.conf || true

@@ -5,6 +5,7 @@ mod moves;
 mod nat64;
 mod outages;
 mod places;
+mod portal;
 mod sequences;
 mod times;
 mod wire;
@@ -18,6 +19,7 @@ use moves::*;
 use nat64::*;
 use outages::*;
 use places::*;
+use portal::*;
 use sequences::*;
 use times::*;
 use wire::*;
@@ -25,6 +27,8 @@ use wire::*;
 fn main() -> ExitCode {
     trials::main(&[
         trial!(at_home_the_tunnel_opens),
+        trial!(a_phones_network_is_metered_and_spared),
+        trial!(an_open_wifi_is_warned_of),
         trial!(the_guest_wifi_of_the_town_hall_is_outside),
         trial!(the_branch_behind_a_translator_is_outside_and_works),
         trial!(the_branch_is_inside_where_policy_knows_its_address),
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         trial!(without_a_network_nothing_is_tried),
         trial!(a_resolver_that_is_silent_does_not_keep_the_tunnel_shut),
         trial!(a_network_that_swallows_udp_is_named),
+        trial!(a_portal_that_plays_the_internet_gains_nothing),
         trial!(a_network_without_ipv4_is_crossed_by_name),
         trial!(a_network_without_ipv4_is_crossed_by_address),
         trial!(a_forged_office_is_outside),

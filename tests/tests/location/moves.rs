@@ -16,13 +16,11 @@ use sluss_tests::moment::{eventually, now};
 use sluss_tests::netns::{Netns, Process, veth};
 use sluss_tests::servers::{self, Stream};
 use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
-use sluss_tests::world::{BEACON, Place, Port, WEB, is_internal};
+use sluss_tests::world::{ANNEX_BEACON, BEACON, Place, Port, WEB, is_internal};
 
 use crate::places::{by_tunnel, outside_by_tunnel};
 
 const NIGHT: Duration = Duration::from_secs(8 * 3600);
-/// The beacon of the other office building.
-pub(crate) const ANNEX_BEACON: &str = "10.20.6.53:8443";
 
 /// The café's DHCP says that the way to the internal network is by the café (TunnelVision), and has a web server there.
 pub(crate) fn a_cable_inside_and_a_greedy_wifi() -> Result<()> {
@@ -170,7 +168,7 @@ fn flap(stage: &Stage, port: Port) -> Result<()> {
 }
 
 /// Waits until the location is what it should be and nothing more is being found out.
-fn is_settled(stage: &Stage, location: &str, since: Duration) -> Result<()> {
+pub(crate) fn is_settled(stage: &Stage, location: &str, since: Duration) -> Result<()> {
     let quiet = Duration::from_secs(3);
     eventually("a verdict that stays", PATIENCE, || {
         let status = stage.laptop.status()?;
@@ -192,12 +190,11 @@ pub(crate) fn tunnel_changes(stage: &Stage, since: Duration) -> usize {
 /// A stage whose policy knows the beacons of two buildings; gives the annex's, too.
 pub(crate) fn set_in_two_buildings(boot: Boot) -> Result<(Stage, Beacon)> {
     let [hall, annex] = [Identity::new()?, Identity::new()?];
-    let annex_address = ANNEX_BEACON.parse()?;
     let setup = Setup {
         boot,
         beacons: Some(
             hall.section("city hall", &[BEACON], "site = \"city hall\"\n")
-                + &annex.section("annex", &[annex_address], "site = \"annex\"\n"),
+                + &annex.section("annex", &[ANNEX_BEACON], "site = \"annex\"\n"),
         ),
         ..Setup::default()
     };
@@ -205,12 +202,12 @@ pub(crate) fn set_in_two_buildings(boot: Boot) -> Result<(Stage, Beacon)> {
     stage.beacon.stop();
     stage.beacon = Beacon::run(&stage.world.servers, &[BEACON], &hall)?;
     let router = stage.world.router(Place::Annex);
-    router.ip(&format!("addr add {}/32 dev lan", annex_address.ip()))?;
+    router.ip(&format!("addr add {}/32 dev lan", ANNEX_BEACON.ip()))?;
     router.nft(&format!(
         "table inet sites {{ chain way {{ type filter hook forward priority 0; ip daddr {} drop; }}; }}\n",
         BEACON.ip()
     ))?;
-    let beacon = Beacon::run(router, &[annex_address], &annex)?;
+    let beacon = Beacon::run(router, &[ANNEX_BEACON], &annex)?;
     Ok((stage, beacon))
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use sluss_tests::laptop::endpoint;
 use sluss_tests::moment::{eventually, now};
 use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
@@ -73,18 +74,13 @@ pub(crate) fn a_resolver_that_is_silent_does_not_keep_the_tunnel_shut() -> Resul
     stage.verdict("outside", plugged)?;
     stage.insert_and_unlock()?;
     by_tunnel(&stage)?;
-    let resolution = stage.laptop.status()?["gateway"]["endpoints"][0]["resolution"].clone();
-    ensure!(
-        resolution["state"] == "fallback" && resolution["fault"] == "no-answer",
-        "{resolution}"
-    );
+    until_name(&stage, |name| {
+        name["state"] == "fallback" && name["fault"]["code"] == "no-answer"
+    })?;
 
     // In the café the resolver answers, and so the fallback is not needed.
     stage.world.plug(Port::WiFi, Place::Cafe)?;
-    eventually("the name is resolved", PATIENCE, || {
-        let resolution = stage.laptop.status()?["gateway"]["endpoints"][0]["resolution"].clone();
-        Ok((resolution["state"] == "resolved").then_some(()))
-    })?;
+    until_name(&stage, |name| name["state"] == "resolved")?;
     by_tunnel(&stage)?;
     stage.no_leak()
 }
@@ -121,6 +117,16 @@ pub(crate) fn a_network_that_swallows_udp_is_named() -> Result<()> {
     let said = String::from_utf8(output.stdout)?;
     ensure!(!said.contains(sentence), "{said}");
     stage.no_leak()
+}
+
+/// Waits until what the gateway's name has become is so.
+fn until_name(stage: &Stage, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+    let mut name = Value::Null;
+    let found = eventually("what the name has become", PATIENCE, || {
+        name = stage.laptop.status()?["gateway"]["endpoints"][0]["resolution"].take();
+        Ok(wanted(&name).then_some(()))
+    });
+    found.with_context(|| format!("{name}"))
 }
 
 /// A stage whose gateway is called by its name, with its address to fall back on.

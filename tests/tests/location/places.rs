@@ -1,21 +1,23 @@
 //! The places that a laptop goes to, one after the other.
 
 use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use sluss_tests::beacon::{Beacon, Identity};
 use sluss_tests::capture::Capture;
 use sluss_tests::dhcp::Offer;
-use sluss_tests::moment::eventually;
+use sluss_tests::moment::{eventually, now};
+use sluss_tests::network_manager::{METERED_BY_GUESS, NetworkManager, OPEN, UNMETERED, WIFI, WPA2};
 use sluss_tests::servers;
 use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
 use sluss_tests::world::{
-    BEACON, BRANCH, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, WEB_V6, is_internal,
+    BEACON, BEACON_V6, BRANCH, GATEWAY, Place, Port, TUNNEL, TUNNEL_V6, WEB, WEB_V6, is_internal,
 };
 
-/// The beacon's other address.
-const BEACON_V6: &str = "[fd20::53]:8443";
+use crate::moves::is_settled;
 
 pub(crate) fn at_home_the_tunnel_opens() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;
@@ -26,6 +28,62 @@ pub(crate) fn at_home_the_tunnel_opens() -> Result<()> {
         "{said}"
     );
     Ok(())
+}
+
+/// Shown as paid for by the byte, and kept alive as seldom as policy says for such a network.
+pub(crate) fn a_phones_network_is_metered_and_spared() -> Result<()> {
+    let mut stage = Stage::set_up(
+        Setup {
+            boot: Boot::LabClock,
+            policy: "[tunnel]\nkeepalive = \"25s\"\nmetered_keepalive = \"100s\"\n".to_owned(),
+            ..Setup::default()
+        },
+        |rig, _| rig.issued_card(0),
+    )?;
+    let networks = NetworkManager::start(stage.logind.address(), &[("wlan0", WIFI)])?;
+    networks.connect(1, UNMETERED, WPA2)?;
+    outside_by_tunnel(&mut stage, Port::WiFi, Place::Home)?;
+    let every = keepalives(&mut stage)?;
+    stage.world.plug(Port::WiFi, Place::Phone)?;
+    networks.connect(1, METERED_BY_GUESS, WPA2)?;
+    until_link(&stage, "metered", |link| link["metered"] == true)?;
+    by_tunnel(&stage)?;
+    let seldom = keepalives(&mut stage)?;
+    println!("measured keepalives in 100 s: {every} at home, {seldom} by the phone");
+    // One more or less: the first comes when the last packet is old enough.
+    ensure!(
+        (4..=5).contains(&every) && (1..=2).contains(&seldom),
+        "{every} and {seldom}"
+    );
+    let said = stage.laptop.sluss(&["status", "-v"], "")?.stdout;
+    let said = String::from_utf8(said)?;
+    ensure!(said.contains("wlan0: Wi-Fi, metered"), "{said}");
+    Ok(())
+}
+
+/// One with a password is not.
+pub(crate) fn an_open_wifi_is_warned_of() -> Result<()> {
+    const WARNING: &str = "This Wi-Fi has no password";
+    let mut stage = Stage::set(Boot::Plain)?;
+    let networks = NetworkManager::start(stage.logind.address(), &[("wlan0", WIFI)])?;
+    networks.connect(1, UNMETERED, OPEN)?;
+    stage.world.plug(Port::WiFi, Place::Cafe)?;
+    until_link(&stage, "an open Wi-Fi", |link| {
+        link["medium"]["open"] == true
+    })?;
+    let status = || -> Result<String> {
+        let output = stage.laptop.sluss(&["status"], "")?;
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let said = status()?;
+    ensure!(said.contains(WARNING), "{said}");
+    networks.connect(1, UNMETERED, WPA2)?;
+    until_link(&stage, "a Wi-Fi with a password", |link| {
+        link["medium"]["open"] == false
+    })?;
+    let said = status()?;
+    ensure!(!said.contains(WARNING), "{said}");
+    outside_by_tunnel(&mut stage, Port::WiFi, Place::Cafe)
 }
 
 /// What a café could copy is the same in both networks: the public address, the suffix, the resolver's name.
@@ -83,7 +141,7 @@ pub(crate) fn the_branch_is_inside_where_policy_knows_its_address() -> Result<()
 }
 
 pub(crate) fn an_office_with_ipv6_alone_is_inside() -> Result<()> {
-    let mut stage = set_with_beacon(&[BEACON, BEACON_V6.parse()?], "")?;
+    let mut stage = set_with_beacon(&[BEACON, BEACON_V6], "")?;
     stage.world.offer(
         Place::Office,
         &Offer {
@@ -126,16 +184,60 @@ pub(crate) fn a_home_that_is_numbered_like_the_office_is_outside() -> Result<()>
     stage.insert_and_unlock()?;
     by_tunnel(&stage)?;
     // Names are asked of the router, also now.
-    let ask = format!("busybox nslookup vpn.example.se {router}");
+    let ask = format!("busybox nslookup -type=a vpn.example.se {router}");
     let answer = stage.world.laptop.sh(&ask)?;
     ensure!(answer.contains(&GATEWAY.ip().to_string()), "{answer}");
     // Renewing the lease works, too.
     stage.world.renew(Port::WiFi)?;
     by_tunnel(&stage)?;
     let leaked = stage.clear.iter().flat_map(Capture::packets);
-    let leaked = leaked.filter(|packet| packet.destination != router).last();
+    let leaked = leaked
+        .filter(|packet| !packet.outgoing && packet.destination != router)
+        .last();
     ensure!(leaked.is_none(), "left in the clear: {leaked:?}");
     Ok(())
+}
+
+/// Waits until the only link is so.
+fn until_link(stage: &Stage, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<()> {
+    let mut links = Value::Null;
+    let found = eventually(what, PATIENCE, || {
+        links = stage.laptop.status()?["links"].take();
+        Ok(wanted(&links[0]).then_some(()))
+    });
+    found.with_context(|| format!("{links}"))
+}
+
+/// How many keepalives the laptop sends in 100 s.
+fn keepalives(stage: &mut Stage) -> Result<usize> {
+    // What a keepalive is to WireGuard: transport data without content (whitepaper 5.4.6).
+    const EMPTY: usize = 32;
+    let sent = |stage: &Stage, since| {
+        let packets = stage.wire.packets();
+        let keepalives = packets.iter().filter(|packet| {
+            packet.at >= since
+                && packet.ports.1 == GATEWAY.port()
+                && packet.is_transport_data(GATEWAY.port())
+                && packet.datagram.len() == EMPTY
+        });
+        keepalives.count()
+    };
+    // A session that is young enough not to be renewed meanwhile, and a place that is asked about no more.
+    for (order, state) in [("down", "down"), ("up", "up")] {
+        let asked = now();
+        ensure!(stage.laptop.sluss(&[order], "")?.status.success());
+        stage.monitor.until("tunnel", &[state], asked, PATIENCE)?;
+    }
+    stage.clock.jump(Duration::from_secs(11))?;
+    is_settled(stage, "outside", now())?;
+    let begun = now();
+    for second in 1..=100 {
+        stage.clock.jump(Duration::from_secs(1))?;
+        if second % 25 == 0 {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(sent(stage, begun))
 }
 
 /// A stage whose one beacon is at these addresses, with more lines in its section.
