@@ -1,5 +1,7 @@
 //! Where the gateway answers and how a laptop knows where it is: what it means, what is refused and how that is said.
 
+use std::time::Duration;
+
 use sluss_policy::{
     Beacon, BeaconKind, Host, LocationRules, Pin, Policy, PortalAnswer, PortalRules, WhenInside,
 };
@@ -123,10 +125,33 @@ fn a_portal_is_looked_for_where_it_says() {
         "a user in a hotel gets online unless IT forbids it"
     );
     let rules = portal("probe = \"http://[2001:db8::80]/a?b=c\"");
-    assert_eq!(rules.probe.to_string(), "http://[2001:db8::80]:80/a?b=c");
+    assert_eq!(rules.probe.to_string(), "http://[2001:db8::80]/a?b=c");
 
     let (before, _) = FULL.split_once("[portal]").expect("it is there");
     assert_eq!(parse(before).expect("it is right").portal, None);
+}
+
+#[test]
+fn a_probe_is_no_longer_than_a_request_should_be() {
+    let long = format!("http://probe.example.se/{}", "a".repeat(500));
+    refused(
+        &with("http://192.0.2.80/generate_204", &long),
+        "'portal.probe': more than 500 characters",
+    );
+}
+
+#[test]
+fn a_metered_network_is_as_any_other_unless_it_is_said() {
+    let metered = |lines: &str| {
+        let policy = parse(&with("metered_keepalive = \"2m\"\n", lines));
+        policy.expect("it is right").tunnel.metered_keepalive
+    };
+    assert_eq!(
+        metered(""),
+        Some(Duration::from_secs(25)),
+        "as the keepalive"
+    );
+    assert_eq!(metered("metered_keepalive = \"off\"\n"), None);
 }
 
 #[test]
@@ -199,6 +224,11 @@ fn a_mistake_says_where_it_stands_and_what_would_be_right() {
         (
             "\"vpn.example.se:51820\"",
             "\"vpn.example.se:0\"",
+            "policy.toml:9:11: 'endpoint.address': not a name or address with its port",
+        ),
+        (
+            "\"vpn.example.se:51820\"",
+            "\"vpn.example.se:+443\"",
             "policy.toml:9:11: 'endpoint.address': not a name or address with its port",
         ),
         (
@@ -300,6 +330,11 @@ fn a_mistake_says_where_it_stands_and_what_would_be_right() {
             "\"http://192.0.2.80/generate_204\"",
             "\"probe.example.se\"",
             "policy.toml:49:9: 'portal.probe': not an http:// address of a host and a path",
+        ),
+        (
+            "\"http://192.0.2.80/generate_204\"",
+            "\"http://probe.example.se?generate\"",
+            "'portal.probe': not an http:// address of a host and a path",
         ),
         (
             "\"http://192.0.2.80/generate_204\"",
