@@ -131,9 +131,12 @@ impl fmt::Display for HostName {
     }
 }
 
+/// Without the port where it goes without saying (RFC 3986, 6.2.3): people read it.
 impl fmt::Display for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.host.with_port(self.port), self.path)
+        let authority = self.host.with_port(self.port);
+        let authority = authority.strip_suffix(":80").unwrap_or(&authority);
+        write!(f, "http://{authority}{}", self.path)
     }
 }
 

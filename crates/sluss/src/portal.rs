@@ -46,11 +46,7 @@ pub(crate) fn run(socket: &Path, renew: bool, all: bool, text: &dyn Text) -> Res
 fn start_anew(socket: &Path, renew: bool) {
     let has_manager = std::env::var_os("XDG_RUNTIME_DIR")
         .is_some_and(|runtime| Path::new(&runtime).join("systemd/private").exists());
-    let is_unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    let Some(program) = std::env::current_exe()
-        .ok()
-        .filter(|_| has_manager && is_unified)
-    else {
+    let Some(program) = std::env::current_exe().ok().filter(|_| has_manager) else {
         return;
     };
     let unit = format!("--unit={SCOPE}{}.scope", std::process::id());

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod daemon;
+mod doctor;
 mod enroll;
+mod portal;
 mod terminal;
 
 use std::{fs, process::Output};
@@ -597,7 +599,7 @@ fn a_policy_is_checked_without_a_daemon_and_mistakes_have_their_place() {
     ] {
         let output = check(locale);
         ends(&output, NOT_SO);
-        let expected = format!("{}:5:1: {words}\n", file.display());
+        let expected = format!("{}:4:1: {words}\n", file.display());
         assert!(
             err(&output).contains(&expected),
             "{expected} not in {}",
