@@ -87,7 +87,7 @@ pub(crate) fn for_tests() -> Result<()> {
 }
 
 /// What plays in the lab.
-fn for_lab() -> Result<()> {
+pub(crate) fn for_lab() -> Result<()> {
     // The binaries alone, so that nothing of the lab decides how they are built.
     progress::show(
         "Building the daemon, the command and the beacon",
@@ -128,7 +128,7 @@ pub(crate) fn tests() -> Result<Vec<TestProgram>> {
 }
 
 /// The test program that one of cargo's messages tells of, if it does.
-fn test_program(message: &str) -> Option<TestProgram> {
+pub(crate) fn test_program(message: &str) -> Option<TestProgram> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     if message["profile"]["test"] != true {
         return None;

@@ -18,7 +18,8 @@ cargo xtask demo [--json]    the whole product in a lab of network namespaces, s
 cargo xtask test [AREA...]   everything that CI runs, or the areas named
 cargo xtask tidy             the rules of the house alone
 cargo xtask soak [--minutes N] [--keep] [TARGET...]
-                             what takes long: the parsers read what a fuzzer chooses, ten minutes each
+                             what takes long: the parsers read what a fuzzer chooses, ten minutes each, and
+                             a laptop goes to random places, a hundred times
 cargo xtask bench [--quick] [--peer NAME=PATH] [OPTION...]
                              ours beside other people's WireGuard, in turns; --help tells the options
 cargo xtask build            what demo and test need, without running anything

@@ -1,4 +1,7 @@
-//! `cargo xtask soak`: lets a fuzzer choose what the parsers read, for as long as it is told.
+//! `cargo xtask soak`: lets a fuzzer choose what the parsers read, for as long as it is told, and a laptop go where chance
+//! takes it.
+
+mod places;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,7 +26,7 @@ pub(crate) struct Order<'a> {
     minutes: u32,
     /// Put what is worth keeping into the work tree, for CI to replay.
     keep: bool,
-    /// All for none.
+    /// The fuzzer's, and the places. All for none.
     targets: Vec<&'a str>,
 }
 
@@ -48,13 +51,21 @@ impl<'a> Order<'a> {
     }
 }
 
-/// Fuzzes one target after the other, and says of each what was done. Ends with the first finding.
+/// Takes one target after the other, and says of each what was done. Ends with the first finding.
 pub(crate) fn run(order: &Order<'_>) -> Result<()> {
     let mut targets = targets()?;
+    targets.push(places::NAME.to_owned());
     if let Some(unknown) = order.targets.iter().find(|name| !is_among(name, &targets)) {
         bail!("no target {unknown}; there are: {}", targets.join(", "));
     }
     targets.retain(|name| order.targets.is_empty() || is_among(name, &order.targets));
+    if let Some(at) = targets.iter().position(|name| name == places::NAME) {
+        targets.remove(at);
+        println!("{}", places::run()?);
+    }
+    if targets.is_empty() {
+        return Ok(());
+    }
     let fuzzer = build()?;
     for name in targets {
         let bench = Bench::set_up(&fuzzer, &name)?;
