@@ -312,10 +312,15 @@ fn amount(bytes: u64, decimal_point: char) -> String {
     }
 }
 
-/// Names that come from a reader, a card or a file, without what could command a terminal.
+/// Names that come from a reader, a card, a network or a file, without what could command a terminal or turn the words that
+/// follow around (Unicode TR 9, 2).
 pub(crate) fn plain(name: &str) -> String {
+    let is_command = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_command(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

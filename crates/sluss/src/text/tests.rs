@@ -91,6 +91,10 @@ fn a_name_from_outside_cannot_command_the_terminal() {
         "ACR\u{fffd}[2J39\u{fffd}U\u{fffd}\u{fffd}"
     );
     assert_eq!(plain("Läsare 1"), "Läsare 1");
+    assert_eq!(
+        plain("moc.\u{202e}evil\u{2066}"),
+        "moc.\u{fffd}evil\u{fffd}"
+    );
 }
 
 /// The Desktop Notifications Specification lets a body be read as markup.

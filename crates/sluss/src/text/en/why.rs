@@ -405,7 +405,9 @@ impl English {
     /// Short enough that tenths of a second count.
     fn short_span(&self, ms: u64) -> String {
         match ms {
-            0..10_000 if ms % 1_000 != 0 => format!("{}.{} seconds", ms / 1_000, ms % 1_000 / 100),
+            0..10_000 if !ms.is_multiple_of(1_000) => {
+                format!("{}.{} seconds", ms / 1_000, ms % 1_000 / 100)
+            }
             _ => self.span(ms),
         }
     }
