@@ -58,11 +58,11 @@ enum Stage {
     },
 }
 
-/// A response, and where it came from.
-#[derive(PartialEq, Eq)]
+/// A response, where it came from, and when.
 struct Reply {
     message: Response,
     from: SocketAddr,
+    at: Time,
 }
 
 /// An initiation that nobody has answered authentically.
@@ -236,7 +236,8 @@ impl Peer {
         let Some(Attempt { course, stage }) = self.attempt.take() else {
             return;
         };
-        let reply = Reply { message, from };
+        let at = turn.now();
+        let reply = Reply { message, from, at };
         let stage = match stage {
             Stage::Sent(pending) if pending.is_answered_by(&reply) => {
                 self.examine(pending, reply, turn)
@@ -246,12 +247,14 @@ impl Peer {
                 reply: current,
                 request,
                 ..
-            } if pending.is_answered_by(&reply) && current != reply => Stage::AwaitSe {
-                pending,
-                reply: current,
-                newer: Some(reply),
-                request,
-            },
+            } if pending.is_answered_by(&reply) && current.message != reply.message => {
+                Stage::AwaitSe {
+                    pending,
+                    reply: current,
+                    newer: Some(reply),
+                    request,
+                }
+            }
             other @ (Stage::AwaitSs(_)
             | Stage::Paused { .. }
             | Stage::Sent(_)
@@ -292,7 +295,7 @@ impl Peer {
                 match (keys, newer) {
                     (Some(keys), _) => {
                         self.prove_static_static();
-                        self.answered_by(reply.from, turn);
+                        self.answered_by(&reply, turn);
                         let (index, remote) = (pending.sent.index(), reply.message.sender);
                         return self.install(
                             Session {
@@ -480,10 +483,11 @@ impl Peer {
     }
 
     /// Packets go to whoever answers an initiation, as they follow every authentic packet.
-    fn answered_by<S: Sink>(&mut self, from: SocketAddr, turn: &mut Turn<'_, S>) {
+    fn answered_by<S: Sink>(&mut self, reply: &Reply, turn: &mut Turn<'_, S>) {
         let (gap, hold_down) = (turn.timing().call_gap, turn.timing().hold_down);
-        self.whereabouts.answered(from, turn.now(), gap, hold_down);
-        self.turn_to(from, turn);
+        self.whereabouts
+            .answered(reply.from, reply.at, gap, hold_down);
+        self.turn_to(reply.from, turn);
     }
 
     /// Has the DH computed that shows whether a response is authentic.

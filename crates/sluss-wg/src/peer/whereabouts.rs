@@ -108,26 +108,26 @@ impl Whereabouts {
         }
     }
 
-    /// The answer to an initiation came from there and was authentic. Who was called less than `gap` ago is not silent, nor
-    /// is the rest of the group: where it is one gateway, it answers once.
+    /// An authentic answer to an initiation came from there, `at` that time. Who had been called for less than `gap` is not
+    /// silent, nor is the rest of the group: where it is one gateway, it answers once.
     pub(super) fn answered(
         &mut self,
         from: SocketAddr,
-        now: Time,
+        at: Time,
         gap: Duration,
         hold_down: Duration,
     ) {
         let group = self.listed.group_of(from);
         let listed = &self.listed;
         self.silent.retain(|&address, since| {
-            now.saturating_since(*since) >= gap && listed.group_of(address) != group
+            at.saturating_since(*since) >= gap && listed.group_of(address) != group
         });
         self.away = match (group, self.away.take()) {
             (Some(0), _) => None,
-            (Some(group), Some(away)) if away.group == group && now < away.until => Some(away),
+            (Some(group), Some(away)) if away.group == group && at < away.until => Some(away),
             (Some(group), _) => Some(Away {
                 group,
-                until: now + hold_down,
+                until: at + hold_down,
             }),
             (None, away) => away,
         };

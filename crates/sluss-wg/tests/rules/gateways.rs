@@ -373,6 +373,18 @@ fn a_gateway_that_answers_late_has_lost() {
     assert_eq!(town.laptop.operations, 2);
 }
 
+/// The network is slow, and the second was called just before the first was heard.
+#[test]
+fn who_had_no_time_to_answer_is_not_silent() {
+    let mut town = Town::new();
+    town.slow = Some((first()[0], GAP + GAP / 2));
+    town.deaf.insert(first()[1]);
+    town.deaf.extend(second());
+    town.kick();
+    town.pass(2 * GAP);
+    assert_eq!((town.in_use(), town.silent()), (first()[0], vec![]));
+}
+
 #[test]
 fn a_gateway_that_answers_late_is_heard_if_it_is_the_only_one() {
     let mut town = Town::new();
