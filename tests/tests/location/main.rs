@@ -1,6 +1,7 @@
 //! Where the laptop is, in every place that it goes to: the shipped binaries, real DHCP, real TLS, judged from outside.
 
 mod attacks;
+mod doctor;
 mod moves;
 mod nat64;
 mod outages;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use sluss_tests::{trial, trials};
 
 use attacks::*;
+use doctor::*;
 use moves::*;
 use nat64::*;
 use outages::*;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         trial!(without_a_network_nothing_is_tried),
         trial!(a_resolver_that_is_silent_does_not_keep_the_tunnel_shut),
         trial!(a_network_that_swallows_udp_is_named),
+        trial!(the_doctor_finds_what_is_wrong_in_each_place),
         trial!(a_portal_that_plays_the_internet_gains_nothing),
         trial!(a_network_without_ipv4_is_crossed_by_name),
         trial!(a_network_without_ipv4_is_crossed_by_address),
