@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use sluss_beacon::Identity;
 use zeroize::Zeroizing;
 
@@ -47,7 +47,13 @@ fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     {
         return read(&credential);
     }
-    let file = File::open(path).with_context(|| path.display().to_string())?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!(
+            "{0}: there is no key; `sluss-beacon key generate {0}` makes one",
+            path.display()
+        ),
+        _ => anyhow!("{}: {error}", path.display()),
+    })?;
     let about = file.metadata()?;
     let ours = [0, nix::unistd::geteuid().as_raw()].contains(&about.uid());
     ensure!(

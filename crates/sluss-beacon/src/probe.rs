@@ -45,7 +45,7 @@ pub enum NoProof {
         not_before: Duration,
         clock: Duration,
     },
-    #[error("it does not speak TLS 1.3: {0}")]
+    #[error("it does not speak TLS 1.3 with us: {0}")]
     NotTls(String),
     #[error("it speaks TLS, and has no bare key to show")]
     NoRawKey,

@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -25,8 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Callers at one time, below what a process may have open files.
 const ROOM: usize = 512;
 
+/// Nobody has to make room for others before: so long a laptop waits, unless its policy says otherwise.
+const GRACE: Duration = Duration::from_millis(800);
+
 /// Callers that the kernel keeps waiting at each address.
 const QUEUE: i32 = 4096;
+
+/// The service manager is told at most so often how many came.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Visits under way have so long to end when the server is told to stop.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -56,9 +62,12 @@ async fn serve(config: &Config, identity: Identity) -> Result<()> {
         identity: Arc::new(identity),
         guests: Mutex::default(),
         tally: Mutex::default(),
+        counted: Notify::new(),
+        left: Notify::new(),
         _presence: presence,
     });
     let mut doors = JoinSet::new();
+    doors.spawn(tell(Arc::clone(&host)));
     for address in &config.listen {
         let listener = listen(*address).with_context(|| format!("listen at {address}"))?;
         if !is_ours(*address) {
@@ -103,10 +112,22 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Tells the service manager how many came: soon after each, and not for each.
+async fn tell(host: Arc<Host>) {
+    loop {
+        host.counted.notified().await;
+        lock(&host.tally).tell_status();
+        sleep(STATUS_EVERY).await;
+    }
+}
+
 async fn accept(listener: TcpListener, host: Arc<Host>) {
     loop {
         match listener.accept().await {
-            Ok((stream, caller)) => host.admit(stream, caller),
+            Ok((stream, caller)) => {
+                host.make_room().await;
+                host.admit(stream, caller);
+            }
             Err(error) => {
                 tracing::warn!("cannot accept: {error}");
                 // It is short of something that visits give back when they end.
@@ -121,6 +142,8 @@ struct Host {
     identity: Arc<Identity>,
     guests: Mutex<Guests>,
     tally: Mutex<Tally>,
+    counted: Notify,
+    left: Notify,
     /// Gone when the last visit is over, and nobody can come.
     _presence: mpsc::Sender<Infallible>,
 }
@@ -129,12 +152,42 @@ struct Host {
 #[derive(Default)]
 struct Guests {
     next: u64,
-    present: BTreeMap<u64, (SocketAddr, AbortHandle)>,
+    present: BTreeMap<u64, Guest>,
+}
+
+struct Guest {
+    caller: SocketAddr,
+    since: Instant,
+    visit: AbortHandle,
 }
 
 impl Host {
-    /// Lets everybody in. Where there is no room the oldest has to go: a laptop needs milliseconds, and who has been here
-    /// for longer than all others wants something else.
+    /// Where there is no room the oldest has to go as soon as it has had its time: a laptop needs milliseconds, and who has
+    /// been here for longer than all others wants something else. Until then the next ones wait in the kernel's queue.
+    async fn make_room(&self) {
+        loop {
+            let wait = {
+                let mut guests = lock(&self.guests);
+                if guests.present.len() < ROOM {
+                    return;
+                }
+                let Some(oldest) = guests.present.first_entry() else {
+                    return;
+                };
+                let wait = GRACE.saturating_sub(oldest.get().since.elapsed());
+                if wait.is_zero() {
+                    let guest = oldest.remove();
+                    guest.visit.abort();
+                    self.count(guest.caller, &Outcome::CrowdedOut);
+                    return;
+                }
+                wait
+            };
+            // Somebody leaves before, or the oldest has had its time.
+            let _ = timeout(wait, self.left.notified()).await;
+        }
+    }
+
     fn admit(self: &Arc<Self>, stream: TcpStream, caller: SocketAddr) {
         let mut guests = lock(&self.guests);
         let number = guests.next;
@@ -143,17 +196,15 @@ impl Host {
         let visit = tokio::spawn(async move {
             let outcome = host.receive(stream, caller).await;
             lock(&host.guests).present.remove(&number);
+            host.left.notify_one();
             host.count(caller, &outcome);
         });
-        guests
-            .present
-            .insert(number, (caller, visit.abort_handle()));
-        if guests.present.len() > ROOM
-            && let Some((_, (caller, visit))) = guests.present.pop_first()
-        {
-            visit.abort();
-            self.count(caller, &Outcome::CrowdedOut);
-        }
+        let guest = Guest {
+            caller,
+            since: Instant::now(),
+            visit: visit.abort_handle(),
+        };
+        guests.present.insert(number, guest);
     }
 
     async fn receive(&self, mut stream: TcpStream, caller: SocketAddr) -> Outcome {
@@ -187,6 +238,7 @@ impl Host {
 
     fn count(&self, caller: SocketAddr, outcome: &Outcome) {
         lock(&self.tally).count(caller, outcome, Instant::now());
+        self.counted.notify_one();
     }
 }
 

@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 
 use sluss_beacon::VisitEnd;
 
-/// The service manager is told at most so often.
-const STATUS_EVERY: Duration = Duration::from_secs(1);
-
 /// The log is told at most so often how many there were.
 const SUMMARY_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -22,7 +19,6 @@ pub(crate) struct Tally {
     declined: u64,
     other: u64,
     crowded_out: u64,
-    status: Pace,
     summary: Pace,
     complaint: Pace,
 }
@@ -38,7 +34,7 @@ pub(crate) enum Outcome {
 }
 
 impl Tally {
-    /// Counts, and tells what is due. Nothing wakes to do so: it is told with a visit.
+    /// Counts, and tells the log what is due. Nothing wakes to do so: it is told with a visit.
     pub(crate) fn count(&mut self, caller: SocketAddr, outcome: &Outcome, now: Instant) {
         match outcome {
             Outcome::Ended(VisitEnd::Answered) => self.answered += 1,
@@ -56,13 +52,14 @@ impl Tally {
             Outcome::CrowdedOut => self.crowded_out += 1,
         }
         tracing::debug!("{caller}: {outcome:?}");
-        if self.status.is_due(STATUS_EVERY, now) {
-            // Without a service manager nobody listens.
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&self.to_string())]);
-        }
         if self.summary.is_due(SUMMARY_EVERY, now) {
             tracing::info!("{self}");
         }
+    }
+
+    pub(crate) fn tell_status(&self) {
+        // Without a service manager nobody listens.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&self.to_string())]);
     }
 }
 

@@ -3,14 +3,18 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sluss_tests::artifacts;
 use sluss_tests::beacon::Identity;
 use sluss_tests::container::{Container, Disk};
+use sluss_tests::moment::eventually;
 use sluss_tests::netns::{Netns, veth};
 
 const PAGE: &str = include_str!("../../../docs/beacon.md");
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the page's own example has it.
 const BEACON: &str = "10.20.0.53:8443";
@@ -78,6 +82,14 @@ pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
         told.contains("another key") && told.contains(&pin),
         "{told}"
     );
+
+    eventually("the service manager is told who came", PATIENCE, || {
+        let told = host.run(
+            "systemctl",
+            &["show", "--property=StatusText", "sluss-beacon"],
+        )?;
+        Ok(told.contains("answered 2, declined 1,").then_some(()))
+    })?;
 
     a_new_key_takes_over(&host, &laptop, &pin)?;
     it_is_as_locked_up_as_it_says(&host)
