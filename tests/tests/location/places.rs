@@ -126,6 +126,10 @@ pub(crate) fn the_branch_behind_a_translator_is_outside_and_works() -> Result<()
     );
     let said = why(&stage)?;
     ensure!(said.contains(&BRANCH.to_string()), "{said}");
+    // And how IT cures it.
+    let said = stage.laptop.sluss(&["doctor"], "")?.stdout;
+    let said = String::from_utf8(said)?;
+    ensure!(said.contains(&format!("add {BRANCH} to `nat`")), "{said}");
     Ok(())
 }
 

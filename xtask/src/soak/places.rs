@@ -74,7 +74,7 @@ fn build() -> Result<String> {
             "json-render-diagnostics",
         ]),
     )?;
-    let program = messages.lines().filter_map(builds::test_program).last();
+    let program = messages.lines().find_map(builds::test_program);
     let program = program.context("cargo names no test program")?;
     Ok(program.path.display().to_string())
 }
