@@ -27,6 +27,8 @@ const INTRANET: &str = "10.20.0.10";
 /// Somewhere in the Internet, and what its name is.
 const WORLD: &str = "198.51.100.7";
 const NAME: &str = "world.example";
+/// Somewhere that the router does not know.
+const NOWHERE: &str = "203.0.113.9";
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_millis(500);
@@ -47,6 +49,7 @@ impl Home {
             netns.ip(&format!("addr add {address} dev lo"))?;
         }
         netns.sysctl("ipv4.ip_forward", "1")?;
+        netns.sysctl("ipv4.icmp_ratelimit", "0")?;
         for address in [&ROUTER.to_string(), NEIGHBOUR, WORLD] {
             let web: SocketAddr = format!("{address}:80").parse()?;
             let listener = netns.run(|| TcpListener::bind(web))?;
@@ -160,6 +163,12 @@ pub(crate) fn a_home_inside_the_prefix_keeps_its_names_and_its_lease() -> Result
             ensure!(ask(ROUTER, false).with_context(context)? == *WORLD);
             ensure!(ask(ROUTER, true).with_context(context)? == *WORLD);
             reach(WORLD, 80, None).with_context(context)?;
+            // The router has no way there, and its word of that is heard.
+            let refusal = reach(NOWHERE, 80, None).err().map(|it| it.to_string());
+            let is_heard = refusal
+                .as_ref()
+                .is_some_and(|it| it.contains("unreachable"));
+            ensure!(is_heard, "{}: {refusal:?}", context());
             // The tunnel's own socket, by the same router.
             let ours = socket(Type::DGRAM, WORLD.parse()?, None)?;
             ours.set_mark(MARK)?;
