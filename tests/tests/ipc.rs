@@ -18,9 +18,9 @@ use sluss_ipc::{
     Algorithm, BeaconKind, Call, Card, CardKind, Client, Decoder, DownReason, Endpoint,
     EndpointState, Error, Evidence, Gateway, Host, HostMode, InsideRule, Intent, Key, KeyMode,
     Link, Location, LocationRules, Medium, Message, Notice, Outcome, OutsideReason, PacketReport,
-    PathMtu, PathVerdict, Peer, Pin, Portal, Prompt, PromptId, PromptReason, Refusal, Request,
-    RequestFault, Resolution, Response, Role, SCHEMA, Segmentation, Status, Traffic, TunOffload,
-    Tunnel, encode,
+    PathMtu, PathVerdict, Peer, Pin, Portal, PortalPage, Prompt, PromptId, PromptReason, Refusal,
+    Request, RequestFault, Resolution, Response, Role, SCHEMA, Segmentation, Status, Traffic,
+    TunOffload, Tunnel, encode,
 };
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::has_several_users;
@@ -288,6 +288,10 @@ fn an_observer_learns_no_name_address_or_serial() -> Result<()> {
         "198.51.100.2",
         "51820",
         "vpn.example.se",
+        "192.168.1.50",
+        "10.20.0.53",
+        "192.0.2.80",
+        "wifi.hotel.example",
         "0006:12345678",
         "ACS",
         "1440000",
@@ -751,7 +755,14 @@ fn home() -> Status {
             metered: false,
             addresses: vec![IpAddr::from([192, 168, 1, 50])],
         }],
-        portal: Portal::Absent,
+        portal: Portal::Found {
+            page: Some(PortalPage {
+                link: "wlan0".to_owned(),
+                url: "http://192.0.2.80/".to_owned(),
+                login: Some("https://wifi.hotel.example/".to_owned()),
+            }),
+            may_open: true,
+        },
         key: Key::Unlocked,
         tunnel: Tunnel::Up,
         intent: Intent::Automatic,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CardFault, DownReason, Key, Status, Tunnel, Warning};
+use crate::{CardFault, DownReason, Key, Portal, Status, Tunnel, Warning};
 
 /// Names one prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +71,8 @@ pub enum Notice {
     },
     /// The tunnel's device, socket or worker failed; it is tried again.
     TunnelFailed,
+    /// The network wants a login before it lets anything through.
+    LoginPage,
 }
 
 /// Chooses what is worth a notification: few, and none twice in a row.
@@ -122,7 +124,8 @@ impl Notice {
             | Self::CardUnusable { .. }
             | Self::CardBlocked
             | Self::NoCardService
-            | Self::TunnelFailed => false,
+            | Self::TunnelFailed
+            | Self::LoginPage => false,
         }
     }
 }
@@ -138,6 +141,12 @@ fn worth(status: &Status) -> Worth {
     let is_silent = status.warnings.contains(&Warning::GatewaySilent);
     if status.warnings.contains(&Warning::CardMissed) {
         return Worth::Telling(Notice::CardMissed);
+    }
+    let carries = status.tunnel == Tunnel::Up && !is_silent;
+    match status.portal {
+        Portal::Found { .. } if !carries => return Worth::Telling(Notice::LoginPage),
+        Portal::Open { .. } if !carries => return Worth::Waiting,
+        Portal::Absent | Portal::Found { .. } | Portal::Open { .. } => {}
     }
     let down = match status.tunnel {
         Tunnel::Up | Tunnel::Starting if is_silent => {

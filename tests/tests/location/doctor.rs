@@ -77,7 +77,6 @@ pub(crate) fn the_doctor_finds_what_is_wrong_in_each_place() -> Result<()> {
     ];
     let said = examine(&stage, 0, &healthy)?;
     ensure!(!said.contains("+46"), "{said}");
-    println!("{said}");
 
     let plugged = stage.world.plug(Port::Ethernet, Place::Branch)?;
     stage.verdict("outside", plugged)?;

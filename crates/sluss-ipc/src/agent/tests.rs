@@ -130,6 +130,42 @@ fn a_card_that_cannot_serve_is_told_each_time_it_is_put_in() {
 }
 
 #[test]
+fn a_login_page_is_told_once_and_before_the_silence_that_it_causes() {
+    let behind = |portal: Portal| Status {
+        portal,
+        ..with(
+            Warning::GatewaySilent,
+            status(Tunnel::Starting, Key::Unlocked),
+        )
+    };
+    let found = || Portal::Found {
+        page: None,
+        may_open: true,
+    };
+    let open = |left_ms| Portal::Open {
+        page: None,
+        left_ms,
+        renewable: true,
+    };
+    day(&[
+        (behind(found()), Some(Notice::LoginPage)),
+        (behind(open(300_000)), None),
+        (behind(open(200_000)), None),
+        // The time is over; the user knows.
+        (behind(found()), None),
+        (up(), Some(connected())),
+        // Another link's login page is of no interest while the tunnel carries.
+        (
+            Status {
+                portal: found(),
+                ..up()
+            },
+            None,
+        ),
+    ]);
+}
+
+#[test]
 fn a_silent_gateway_is_told_once_and_so_is_its_return() {
     let silent = || Notice::GatewaySilent {
         gateway: "vpn.example.se".to_owned(),

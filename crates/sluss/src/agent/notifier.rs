@@ -94,7 +94,8 @@ fn urgency(told: &Told) -> u8 {
             | Notice::CardBlocked
             | Notice::NoCardService
             | Notice::GatewaySilent { .. }
-            | Notice::TunnelFailed,
+            | Notice::TunnelFailed
+            | Notice::LoginPage,
         )
         | Told::Unaskable => 1,
     }

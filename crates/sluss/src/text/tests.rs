@@ -118,6 +118,7 @@ fn no_notification_has_markup_or_a_name_in_its_body() {
                 gateway: gateway.clone(),
             },
             Notice::TunnelFailed,
+            Notice::LoginPage,
         ] {
             let (summary, body) = text.notice(&notice);
             assert!(!summary.is_empty() && !body.is_empty(), "{notice:?}");

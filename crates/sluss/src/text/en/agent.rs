@@ -79,6 +79,10 @@ impl AgentText for English {
                 format!("{} does not answer", plain(gateway)),
                 "This network may block the tunnel; try another network.",
             ),
+            Notice::LoginPage => (
+                "The network wants a login first".to_owned(),
+                "`sluss status` says how to get to its page.",
+            ),
             Notice::TunnelFailed => (
                 "The tunnel failed".to_owned(),
                 "It is tried again. `sluss why` says more.",

@@ -79,6 +79,10 @@ impl AgentText for Swedish {
                 format!("{} svarar inte", plain(gateway)),
                 "Nätverket spärrar kanske tunneln; pröva ett annat nätverk.",
             ),
+            Notice::LoginPage => (
+                "Nätverket kräver först en inloggning".to_owned(),
+                "`sluss status` säger hur du kommer till sidan.",
+            ),
             Notice::TunnelFailed => (
                 "Tunneln slutade fungera".to_owned(),
                 "Den prövas igen. `sluss why` säger mer.",
