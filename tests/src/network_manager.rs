@@ -30,14 +30,14 @@ pub const OWE: [u32; 3] = [0, 0, 0x800];
 pub const OWE_TRANSITION: [u32; 3] = [0, 0, 0x1000];
 
 /// The service, gone from the bus when it is dropped; its devices are numbered from 1.
-pub struct NetworkManager {
+pub struct StandIn {
     runtime: Runtime,
     connection: Connection,
 }
 
-impl NetworkManager {
+impl StandIn {
     /// Starts on a bus with a device for each interface name and type, none of them connected.
-    pub fn start(address: &str, devices: &[(&str, u32)]) -> Result<NetworkManager> {
+    pub fn start(address: &str, devices: &[(&str, u32)]) -> Result<StandIn> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -53,7 +53,7 @@ impl NetworkManager {
             }
         }
         let connection = runtime.block_on(builder.name(NAME).build())?;
-        Ok(NetworkManager {
+        Ok(StandIn {
             runtime,
             connection,
         })
@@ -93,13 +93,9 @@ impl NetworkManager {
     fn tell(&self, path: &str, of: &str, changed: HashMap<&str, Variant<'_>>) -> Result<()> {
         let body = (of, changed, Vec::<&str>::new());
         let properties = "org.freedesktop.DBus.Properties";
-        let signal = self.connection.emit_signal(
-            None::<&str>,
-            path,
-            properties,
-            "PropertiesChanged",
-            &body,
-        );
+        let signal =
+            self.connection
+                .emit_signal(None::<&str>, path, properties, "PropertiesChanged", &body);
         Ok(self.runtime.block_on(signal)?)
     }
 
@@ -148,7 +144,8 @@ struct Manager(usize);
 
 #[zbus::interface(name = "org.freedesktop.NetworkManager")]
 impl Manager {
-    fn get_devices(&self) -> Vec<OwnedObjectPath> {
+    #[zbus(name = "GetDevices")]
+    fn devices(&self) -> Vec<OwnedObjectPath> {
         (1..=self.0).map(|number| path(device(number))).collect()
     }
 }

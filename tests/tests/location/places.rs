@@ -10,7 +10,7 @@ use sluss_tests::beacon::{Beacon, Identity};
 use sluss_tests::capture::Capture;
 use sluss_tests::dhcp::Offer;
 use sluss_tests::moment::{eventually, now};
-use sluss_tests::network_manager::{METERED_BY_GUESS, NetworkManager, OPEN, UNMETERED, WIFI, WPA2};
+use sluss_tests::network_manager::{self, METERED_BY_GUESS, OPEN, UNMETERED, WIFI, WPA2};
 use sluss_tests::servers;
 use sluss_tests::stage::{Boot, PATIENCE, Setup, Stage};
 use sluss_tests::world::{
@@ -40,7 +40,7 @@ pub(crate) fn a_phones_network_is_metered_and_spared() -> Result<()> {
         },
         |rig, _| rig.issued_card(0),
     )?;
-    let networks = NetworkManager::start(stage.logind.address(), &[("wlan0", WIFI)])?;
+    let networks = network_manager::StandIn::start(stage.logind.address(), &[("wlan0", WIFI)])?;
     networks.connect(1, UNMETERED, WPA2)?;
     outside_by_tunnel(&mut stage, Port::WiFi, Place::Home)?;
     let every = keepalives(&mut stage)?;
@@ -65,7 +65,7 @@ pub(crate) fn a_phones_network_is_metered_and_spared() -> Result<()> {
 pub(crate) fn an_open_wifi_is_warned_of() -> Result<()> {
     const WARNING: &str = "This Wi-Fi has no password";
     let mut stage = Stage::set(Boot::Plain)?;
-    let networks = NetworkManager::start(stage.logind.address(), &[("wlan0", WIFI)])?;
+    let networks = network_manager::StandIn::start(stage.logind.address(), &[("wlan0", WIFI)])?;
     networks.connect(1, UNMETERED, OPEN)?;
     stage.world.plug(Port::WiFi, Place::Cafe)?;
     until_link(&stage, "an open Wi-Fi", |link| {

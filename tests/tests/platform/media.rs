@@ -14,8 +14,8 @@ use sluss_supervisor::{Link, Medium};
 use sluss_tests::logind::Logind;
 use sluss_tests::netns::Netns;
 use sluss_tests::network_manager::{
-    ETHERNET, METERED, METERED_BY_GUESS, MODEM, NetworkManager, OPEN, OWE, OWE_TRANSITION,
-    UNMETERED, WIFI, WPA2,
+    ETHERNET, METERED, METERED_BY_GUESS, MODEM, OPEN, OWE, OWE_TRANSITION, StandIn, UNMETERED,
+    WIFI, WPA2,
 };
 
 use crate::street::{Street, runtime};
@@ -109,7 +109,7 @@ pub(crate) fn media_are_told_as_networkmanager_knows_them() -> Result<()> {
     // Cables are all that the lab has.
     teller.until("eth0 wired, wlan0 wired, wwan0 wired")?;
 
-    let manager = NetworkManager::start(bus.address(), &DEVICES)?;
+    let manager = StandIn::start(bus.address(), &DEVICES)?;
     teller.until("eth0 wired, wlan0 wireless, wwan0 wired")?;
     manager.connect(2, UNMETERED, OPEN)?;
     teller.until("eth0 wired, wlan0 open, wwan0 wired")?;
@@ -134,7 +134,7 @@ pub(crate) fn media_are_told_as_networkmanager_knows_them() -> Result<()> {
 
     // While it starts again its links stay up, and are what they were until it says otherwise.
     drop(manager);
-    let manager = NetworkManager::start(bus.address(), &DEVICES)?;
+    let manager = StandIn::start(bus.address(), &DEVICES)?;
     manager.connect(2, UNMETERED, OPEN)?;
     teller.until("eth0 wired, wlan0 open, wwan0 wired")?;
     manager.connect(3, METERED, OPEN)?;

@@ -82,7 +82,8 @@ fn of_driver(name: &str) -> Medium {
     default_path = "/org/freedesktop/NetworkManager"
 )]
 trait Manager {
-    fn get_devices(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
+    #[zbus(name = "GetDevices")]
+    fn devices(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
 }
 
 #[zbus::proxy(
@@ -189,7 +190,7 @@ fn concerned(message: &Message) -> Option<OwnedObjectPath> {
 }
 
 async fn survey(bus: &Connection) -> HashMap<OwnedObjectPath, (String, Kind)> {
-    let devices = async { ManagerProxy::new(bus).await?.get_devices().await }.await;
+    let devices = async { ManagerProxy::new(bus).await?.devices().await }.await;
     let mut known = HashMap::new();
     for path in devices.unwrap_or_default() {
         if let Ok(link) = look(bus, &path).await {
