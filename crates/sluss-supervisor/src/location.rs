@@ -5,10 +5,15 @@ use std::time::Duration;
 use sluss_policy::Policy;
 
 use crate::link::{Neighbourhood, next_hops};
-use crate::{Action, Change, DeadlineReason, Evidence, Key, Link, LinkId, Op, State, Time, proof};
+use crate::{
+    Action, Change, DeadlineReason, Evidence, Key, Link, LinkId, Medium, Op, Outcome, State, Time,
+    proof,
+};
 
 /// What the probe worker has beyond its own deadline before it is given up.
 const PROBE_GRACE: Duration = Duration::from_millis(500);
+/// When the probe worker knocks at a beacon for the second and last time, from its beginning.
+const SECOND_ATTEMPT: Duration = Duration::from_millis(250);
 /// From a verdict for want of proof to the question that may correct it. A switch port that has just come up can
 /// swallow the first ARP request, and Linux sends the next one a second later, when the probe is over.
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
@@ -153,7 +158,7 @@ impl State {
         let (before, after) = (usable(&before), usable(&self.links));
         if before.len() == after.len() && before.iter().zip(&after).all(|(a, b)| a.is_unchanged(b))
         {
-            return self.neighbours_changed(&before, now);
+            return self.neighbours_changed(policy, &before, now);
         }
         let carried = |link: &&Link| !self.links.iter().any(|it| it.id == link.id && it.carrier);
         if before.iter().any(|link| carried(&link)) {
@@ -192,7 +197,7 @@ impl State {
 
     /// Somebody else answers for a gateway's address, or somebody does at last. That may be a forgery, so it decides nothing:
     /// the verdict stands, and the beacons are asked whether it is right.
-    fn neighbours_changed(&mut self, before: &[Link], now: Time) {
+    fn neighbours_changed(&mut self, policy: &Policy, before: &[Link], now: Time) {
         let change = |id: Option<&LinkId>| {
             let of_link = |link: &Link| {
                 let later = self.links.iter().find(|later| later.id == link.id);
@@ -232,7 +237,25 @@ impl State {
                     };
                 }
             }
-            Location::Offline | Location::Asleep { .. } | Location::Probing { .. } => {}
+            // It carries since a moment ago: too late for the attempts that were made.
+            Location::Probing {
+                confirmation: Confirmation::First,
+                deadline,
+                ..
+            } => {
+                let last_attempt = *deadline + SECOND_ATTEMPT;
+                if anywhere == Neighbourhood::Learnt
+                    && last_attempt < now + policy.timing.probe_timeout
+                {
+                    self.probe(policy, Confirmation::First, now);
+                }
+            }
+            Location::Offline
+            | Location::Asleep { .. }
+            | Location::Probing {
+                confirmation: Confirmation::Second { .. } | Confirmation::Held(_),
+                ..
+            } => {}
         }
     }
 
@@ -370,6 +393,9 @@ impl State {
             return;
         }
         let asked = why != OutsideReason::NoBeacon;
+        if asked && self.nothing_passes_yet() && self.unrest.may_doubt() {
+            return self.doubt(now);
+        }
         let again_at = asked.then(|| now + self.unrest.pause(PROBE_AGAIN));
         self.location = Location::Outside {
             why,
@@ -379,6 +405,22 @@ impl State {
         self.unrest.decided();
         self.arrived();
         self.suspect_portal(policy, now);
+    }
+
+    /// A switch takes up to half a minute to forward what a port that has just come up brings (IEEE 802.1D): until then
+    /// nobody answers for the gateway, and neither a beacon nor the tunnel's gateway could be heard.
+    fn nothing_passes_yet(&self) -> bool {
+        let silent = |link: &Link| {
+            let mut said = self.evidence.iter().filter(|it| it.link == link.id);
+            said.all(|it| it.outcome == Outcome::NoAnswer)
+        };
+        let mut usable = self.links.iter().filter(|link| link.usable());
+        usable.all(|link| {
+            link.medium == Medium::Wired
+                && !link.gateways.is_empty()
+                && link.neighbours.is_empty()
+                && silent(link)
+        })
     }
 
     /// This is a new place for a tunnel.

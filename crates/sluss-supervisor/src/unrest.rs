@@ -15,6 +15,8 @@ const FLAPPING: Duration = Duration::from_secs(10);
 const TOLD_AFTER: u8 = 3;
 /// From one question for a neighbour's sake to the next.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
+/// Each doubt lasts five seconds, and the slowest switch takes thirty.
+const DOUBTS: u8 = 6;
 /// A carrier that has been lost so often in a row is judged as it is: it may flap for ever.
 const WAITED_OUT: u8 = 32;
 /// A pause is doubled so often at most: five minutes.
@@ -66,6 +68,10 @@ impl Unrest {
 
     pub(crate) fn in_doubt(&self) -> bool {
         self.doubts > 0
+    }
+
+    pub(crate) fn may_doubt(&self) -> bool {
+        self.doubts < DOUBTS
     }
 
     pub(crate) fn is_flapping(&self, now: Time) -> bool {

@@ -207,6 +207,7 @@ impl Laptop {
     }
 
     pub(crate) fn joins(&mut self, name: &str, address: &str, gateway: &str) {
+        let gateway = gateway.parse::<IpAddr>().expect("an address");
         let link = Link {
             id: LinkId {
                 index: 2,
@@ -214,10 +215,13 @@ impl Laptop {
             },
             carrier: true,
             addresses: vec![address.parse().expect("a prefix")],
-            gateways: vec![gateway.parse::<IpAddr>().expect("an address")],
+            gateways: vec![gateway],
             medium: sup::Medium::Wired,
             metered: false,
-            neighbours: Vec::new(),
+            neighbours: vec![sup::Neighbour {
+                gateway,
+                address: sup::LinkLayerAddress([2, 0, 0, 0, 0, 1]),
+            }],
         };
         self.does(Input::LinksChanged(vec![link]));
         self.waits(Duration::from_secs(3));
