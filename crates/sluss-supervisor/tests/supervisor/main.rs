@@ -2,6 +2,7 @@
 
 mod judge;
 mod laptop;
+mod places;
 mod pulls;
 mod random;
 mod stories;
