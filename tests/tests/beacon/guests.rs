@@ -70,14 +70,14 @@ pub(crate) fn come(beacon: &Beacon, per_second: u32, for_as_long: Duration) -> R
     })
 }
 
-/// So many laptops at a time, each followed by the next.
+/// So many laptops at a time, each followed by the next; one each at least.
 pub(crate) fn throng(beacon: &Beacon, at_a_time: usize, for_as_long: Duration) -> Result<Crowd> {
     runtime()?.block_on(async {
         let (begin, mut laptops) = (Instant::now(), JoinSet::new());
         for _ in 0..at_a_time {
             let beacon = beacon.clone();
             laptops.spawn(async move {
-                let mut told = Vec::new();
+                let mut told = vec![probe(beacon.clone()).await];
                 while begin.elapsed() < for_as_long {
                     told.push(probe(beacon.clone()).await);
                 }
