@@ -1,7 +1,7 @@
 //! What the links are made of, as NetworkManager tells it: also when it starts late, or starts again.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -19,7 +19,7 @@ use sluss_tests::network_manager::{
 };
 
 use crate::street::{Street, runtime};
-use crate::watcher::wakes_of;
+use crate::watcher::{wakes_at_rest, wakes_of};
 
 /// In the environment of a process that tells what a watcher tells.
 const TELLER: &str = "SLUSS_TEST_TELLER";
@@ -61,8 +61,8 @@ impl Teller {
         Ok(())
     }
 
-    fn wakes(&self) -> Result<u64> {
-        wakes_of(Path::new("/proc").join(self.process.id().to_string()))
+    fn task(&self) -> PathBuf {
+        Path::new("/proc").join(self.process.id().to_string())
     }
 }
 
@@ -125,11 +125,11 @@ pub(crate) fn media_are_told_as_networkmanager_knows_them() -> Result<()> {
     manager.connect(1, METERED, OPEN)?;
     teller.until("eth0 wired metered, wlan0 wireless, wwan0 mobile metered")?;
 
-    let asleep = teller.wakes()?;
+    let asleep = wakes_at_rest(teller.task())?;
     for _ in 0..200 {
         manager.chatter(2)?;
     }
-    let woken = teller.wakes()? - asleep;
+    let woken = wakes_of(teller.task())? - asleep;
     ensure!(woken == 0, "{woken} wake-ups by scans and signal strength");
 
     // While it starts again its links stay up, and are what they were until it says otherwise.

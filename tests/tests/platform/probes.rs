@@ -193,7 +193,11 @@ fn policy(beacon: Beacon) -> Policy {
 
 fn one(laptop: &Laptop, beacon: Beacon, link: &Link) -> Result<Outcome> {
     let address = beacon.addresses[0];
-    let told = laptop.run(probe::evidence(&policy(beacon), &[link.clone()], PATIENCE));
+    let told = laptop.run(probe::evidence(
+        &policy(beacon),
+        std::slice::from_ref(link),
+        PATIENCE,
+    ));
     ensure!(told.len() == 1 && told[0].address == address, "{told:?}");
     outcome_on(&link.id.name, &told)
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sluss_platform::links::Watcher;
 use sluss_platform::{TunConfig, TunDevice};
 use sluss_supervisor::{HostMode, Link};
+use sluss_tests::moment::eventually;
 use sluss_tests::netns::{self, Netns};
 use sluss_tunnel::Offload;
 
@@ -54,8 +55,26 @@ impl Watched {
 
     /// How often its thread has gone to sleep, which is how often it was awake; told once it sleeps.
     fn wakes(&self) -> Result<u64> {
-        wakes_of(format!("/proc/self/task/{}", self.thread))
+        wakes_of(self.task())
     }
+
+    fn task(&self) -> String {
+        format!("/proc/self/task/{}", self.thread)
+    }
+}
+
+/// The same once there has been peace for longer than the watcher leaves between two looks at a neighbour.
+pub(crate) fn wakes_at_rest(thread: impl AsRef<Path>) -> Result<u64> {
+    const PEACE: Duration = Duration::from_millis(1500);
+
+    let (mut last, mut since) = (wakes_of(&thread)?, Instant::now());
+    eventually("the watcher is at rest", Duration::from_secs(20), || {
+        let wakes = wakes_of(&thread)?;
+        if wakes != last {
+            (last, since) = (wakes, Instant::now());
+        }
+        Ok((since.elapsed() > PEACE).then_some(wakes))
+    })
 }
 
 /// How often a thread, of such a folder in /proc, has gone to sleep; told once it sleeps.
@@ -127,7 +146,7 @@ pub(crate) fn watcher_ignores_neighbours_and_our_own_changes() -> Result<()> {
     let watched = Watched::start()?;
     let before = watched.told.recv_timeout(Duration::from_secs(5))?;
 
-    let asleep = watched.wakes()?;
+    let asleep = wakes_at_rest(watched.task())?;
     for last in 10..60 {
         laptop.netns.ip(&format!(
             "neigh replace 192.0.2.{last} lladdr 02:00:00:00:00:01 dev eth0 nud reachable"
@@ -212,7 +231,7 @@ pub(crate) fn watcher_tells_of_another_neighbour_at_the_gateway() -> Result<()> 
     let (v6, v4): (Vec<&str>, Vec<&str>) =
         chatter.lines().partition(|line| line.starts_with("-6 "));
     let v6: Vec<_> = v6.iter().map(|line| &line[3..]).collect();
-    let asleep = watched.wakes()?;
+    let asleep = wakes_at_rest(watched.task())?;
     laptop.ip_batch(&v4.join("\n"))?;
     laptop.feed(
         std::process::Command::new("ip").args(["-6", "-batch", "-"]),
