@@ -14,7 +14,7 @@ use sluss_supervisor::{LinkId, PortalAnswer, PortalCheck};
 
 use super::{Facts, diagnose};
 use crate::doctor::Observed;
-use crate::resolver::{Fault, How, Located};
+use crate::resolver::{Fault, How, Located, Resolution as Resolved};
 
 const POLICY: &str = r#"
 schema = 1
@@ -147,15 +147,21 @@ fn home() -> Laptop {
         warnings: Vec::new(),
         version: "0.1.0".to_owned(),
     };
-    let mut observed = Observed::default();
-    observed.portal = vec![answer(PortalAnswer::Expected)];
-    observed.resolution.located = vec![Located {
+    let located = Located {
         addresses: vec!["198.51.100.2:51820".parse().unwrap()],
         how: How::Resolved {
             by: "192.168.1.1:53".parse().unwrap(),
         },
-    }];
-    observed.internal = Some(Ok(vec!["10.20.0.10".parse().unwrap()]));
+    };
+    let observed = Observed {
+        portal: vec![answer(PortalAnswer::Expected)],
+        resolution: Resolved {
+            located: vec![located],
+            ..Resolved::default()
+        },
+        internal: Some(Ok(vec!["10.20.0.10".parse().unwrap()])),
+        ..Observed::default()
+    };
     Laptop {
         status,
         links: vec![wifi(&["192.168.1.50", "fe80::1"])],
