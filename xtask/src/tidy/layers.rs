@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sluss-policy", &[]),
     ("sluss-supervisor", &["sluss-policy"]),
     ("sluss-ipc", &[]),
+    ("sluss-beacon", &["sluss-policy"]),
     (
         "sluss-platform",
         &["sluss-policy", "sluss-supervisor", "sluss-tunnel"],
@@ -29,6 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sluss-policy",
             "sluss-supervisor",
             "sluss-ipc",
+            "sluss-beacon",
             "sluss-platform",
         ],
     ),
@@ -43,11 +45,15 @@ const LAYERS: &[(&str, &[&str])] = &[
             "sluss-policy",
             "sluss-supervisor",
             "sluss-ipc",
+            "sluss-beacon",
             "sluss-platform",
             "slussd",
         ],
     ),
-    ("sluss-fuzz", &["sluss-card", "sluss-policy"]),
+    (
+        "sluss-fuzz",
+        &["sluss-beacon", "sluss-card", "sluss-policy"],
+    ),
     (
         "sluss-uapi",
         &["sluss-wg", "sluss-tunnel", "sluss-platform"],
@@ -57,10 +63,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("card-rig", &[]),
 ];
 
-/// Who may use tokio: the daemon's loop, what it hands to it, the agent's loop, and the tests.
+/// Who may use tokio: the daemon's loop, what it hands to it, the agent's loop, the beacon's server, and the tests.
 const ASYNC: &[&str] = &[
     "slussd",
     "sluss-ipc",
+    "sluss-beacon",
     "sluss-platform",
     "sluss",
     "sluss-tests",
@@ -116,7 +123,7 @@ pub(crate) fn check(path: &Path, text: &str) -> Result<Vec<Finding>> {
                 }
                 if other.starts_with("tokio") && *kind == "dependencies" && !ASYNC.contains(&name) {
                     let reason = format!(
-                        "{name} may not depend on {other}: tokio is for the daemon's and the agent's loops alone"
+                        "{name} may not depend on {other}: tokio is for the loops of daemon, agent and beacon alone"
                     );
                     findings.push(finding(dependency, reason));
                 }
@@ -174,7 +181,7 @@ mod tests {
         assert_eq!(
             findings(text),
             [
-                "Cargo.toml:4: sluss-tunnel may not depend on tokio: tokio is for the daemon's and the agent's loops alone"
+                "Cargo.toml:4: sluss-tunnel may not depend on tokio: tokio is for the loops of daemon, agent and beacon alone"
             ]
         );
     }
