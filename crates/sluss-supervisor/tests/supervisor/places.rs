@@ -170,7 +170,7 @@ fn a_metered_link_thins_the_keepalives_until_another_is_in_use() {
 fn a_home_in_the_internal_prefix_keeps_its_router_while_it_is_outside() {
     let mut laptop = Laptop::new();
     let twin = link(1, 5, 7, true);
-    laptop.plug(&[twin.clone()]);
+    laptop.plug(std::slice::from_ref(&twin));
     laptop.pass_settling();
     let verdict = laptop.probe(&[]);
     let [
