@@ -339,7 +339,7 @@ fn a_first_that_is_still_silent_costs_nothing_but_a_moment() {
     assert_eq!(new[0].1, second()[0]);
 }
 
-/// After the return to the first gateway, the other one's packets are still under way.
+/// After a change of gateway, the other one's packets are still under way, and by the other family.
 #[test]
 fn a_late_packet_of_the_other_gateway_does_not_pull_the_endpoint_back() {
     let mut town = Town::connected();
@@ -353,7 +353,7 @@ fn a_late_packet_of_the_other_gateway_does_not_pull_the_endpoint_back() {
     town.pass(3 * SECOND);
     assert_eq!(town.in_use(), second()[0]);
     let now = town.now;
-    town.laptop.receive(first()[0], &late, now);
+    town.laptop.receive(first()[1], &late, now);
     assert_eq!(town.laptop.received.len(), 1, "it is heard");
     assert_eq!(town.in_use(), second()[0]);
 }
@@ -450,9 +450,12 @@ fn on_another_network_the_first_gets_another_chance() {
         (town.in_use(), town.silent()),
         (second()[0], first().to_vec())
     );
+    let moved = town.now.boot;
     town.order(Input::NetworkChanged(town.laptop.peer()));
     town.pass(GAP);
     assert_eq!(town.in_use(), second()[0], "as silent from here");
+    let status = town.laptop.device.status().next().unwrap();
+    assert_eq!(status.endpoints[0].silent_since, Some(moved));
     town.pass(30 * SECOND);
     town.deaf.clear();
     town.order(Input::NetworkChanged(town.laptop.peer()));
