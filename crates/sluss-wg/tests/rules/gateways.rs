@@ -530,6 +530,36 @@ fn a_session_at_none_of_the_new_endpoints_lives_until_one_of_them_answers() {
     assert_eq!(town.sessions(), 2);
 }
 
+#[test]
+fn of_new_endpoints_the_best_are_called_first_whoever_stood_in_before() {
+    let mut town = Town::new();
+    town.lose_first();
+    town.kick();
+    town.pass(200 * SECOND);
+    assert_eq!(town.in_use(), second()[0]);
+    town.list(&[&second(), &first()]);
+    town.calls.clear();
+    town.kick();
+    assert_eq!(town.calls[0].1, second()[0]);
+}
+
+/// The gateway itself has moved, and was heard from there.
+#[test]
+fn where_a_gateway_was_last_heard_it_is_called_after_a_night_as_well() {
+    let mut town = Town::connected();
+    let greeting = packet(town.gateways[0].0.ip, town.laptop.ip, b"moved");
+    let (now, elsewhere) = (town.now, SocketAddr::from(([198, 51, 100, 9], 51820)));
+    town.gateways[0].0.send(&greeting, now).unwrap();
+    let bytes = town.gateways[0].0.take_wire().remove(0);
+    town.laptop.receive(elsewhere, &bytes, now);
+    assert_eq!(town.in_use(), elsewhere);
+    town.pass(200 * SECOND);
+    town.calls.clear();
+    town.kick();
+    let called: Vec<_> = town.calls.iter().map(|call| call.1).collect();
+    assert_eq!(called, [first()[0], first()[1], elsewhere]);
+}
+
 /// Names are looked up while the first handshake is under way.
 #[test]
 fn new_endpoints_get_the_message_that_is_on_its_way() {
