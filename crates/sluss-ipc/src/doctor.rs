@@ -172,6 +172,8 @@ pub enum ClockWitness {
     Certificate,
     /// The system's own time service, which says that it has set the clock.
     TimeService,
+    /// The server of the portal probe. It told the time in clear, which anybody on the way can forge.
+    ProbeServer,
 }
 
 /// What a check saw. Each word belongs to one [`Check`] and has one [`Verdict`].
@@ -233,6 +235,11 @@ pub enum Seen {
         clock_unix_s: u64,
         /// The end, or the beginning, of the certificate.
         certificate_unix_s: u64,
+    },
+    /// Not as the server of the portal probe has it, which told the time in clear: a hint and no proof.
+    ClockDiffers {
+        clock_unix_s: u64,
+        server_unix_s: u64,
     },
     /// The system's time service says that it has not set the clock.
     ClockNotSet,
@@ -383,6 +390,7 @@ impl Seen {
             | Self::InternalNameResolved { .. } => Verdict::Ok,
             Self::StoppedByUser
             | Self::ClockOff { .. }
+            | Self::ClockDiffers { .. }
             | Self::ClockNotSet
             | Self::OpenWifi { .. }
             | Self::NoRouter { .. }

@@ -11,14 +11,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
+use futures_util::future::join_all;
 use sluss_ipc::ResolutionFault;
+use sluss_platform::clock;
 use sluss_policy::Policy;
 use sluss_supervisor::{Evidence, Link, PortalCheck};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use diagnosis::{Facts, diagnose};
 
+use crate::portal::Finding;
 use crate::resolver::{Resolution, Resolver};
 use crate::{portal, probe};
 
@@ -34,8 +37,17 @@ pub struct Observed {
     pub resolution: Resolution,
     /// The addresses of the internal name; None if it was not asked for.
     pub internal: Option<Result<Vec<IpAddr>, ResolutionFault>>,
+    /// What the portal probe's own server says that it is, in seconds since 1970, and what our clock said then.
+    pub date: Option<Date>,
     /// Whether the system's time service has set the clock; None if there is none that says.
     pub clock_is_set: Option<bool>,
+}
+
+/// One moment by two clocks, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Date {
+    pub server: u64,
+    pub clock: u64,
 }
 
 /// Asks all that there is to ask, at once, in three seconds and a little. Stops when it is dropped.
@@ -48,7 +60,7 @@ pub async fn observe(
     reached: bool,
 ) -> Observed {
     let links: Vec<Link> = links.iter().filter(|it| it.usable()).cloned().collect();
-    let (evidence, portal, resolution, internal, clock_is_set) = tokio::join!(
+    let (evidence, (portal, date), resolution, internal, clock_is_set) = tokio::join!(
         probe::evidence(policy, &links, policy.timing.probe_timeout),
         portal(policy, resolver, &links),
         resolver.resolve(&policy.endpoints, &links),
@@ -60,15 +72,36 @@ pub async fn observe(
         portal,
         resolution,
         internal,
+        date,
         clock_is_set,
     }
 }
 
-async fn portal(policy: &Policy, resolver: &Resolver, links: &[Link]) -> Vec<PortalCheck> {
+/// What each link answered, and the time by the server that policy names, if that was reached.
+async fn portal(
+    policy: &Policy,
+    resolver: &Resolver,
+    links: &[Link],
+) -> (Vec<PortalCheck>, Option<Date>) {
     let Some(rules) = &policy.portal else {
-        return Vec::new();
+        return (Vec::new(), None);
     };
-    portal::check(rules, resolver, links, PATIENCE).await
+    let until = Instant::now() + PATIENCE;
+    let asking = links.iter().map(async |link| {
+        let resolving = resolver.addresses(&rules.probe.host, link);
+        let addresses = timeout_at(until, resolving).await.unwrap_or_default();
+        let answer = portal::ask(rules, &link.id, &addresses, until).await;
+        let clock = clock::wall().as_secs();
+        // Somebody in between may say what he likes.
+        let server = answer.date.filter(|_| answer.finding == Finding::Clear);
+        let check = PortalCheck {
+            link: link.id.clone(),
+            answer: answer.finding.into(),
+        };
+        (check, server.map(|server| Date { server, clock }))
+    });
+    let (checks, dates): (Vec<_>, Vec<_>) = join_all(asking).await.into_iter().unzip();
+    (checks, dates.into_iter().flatten().next())
 }
 
 /// The system's answer, by whatever way the system takes; its own thread may wait for longer than we do.

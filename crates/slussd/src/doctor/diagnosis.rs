@@ -10,7 +10,7 @@ use sluss_ipc::{
 use sluss_policy::{Endpoint, Policy};
 use sluss_supervisor::PortalAnswer;
 
-use super::Observed;
+use super::{Date, Observed};
 use crate::engine::words;
 use crate::resolver::{How, Located};
 
@@ -22,6 +22,9 @@ const MANY: u32 = 3;
 
 /// Below this, a wrong PIN or two blocks the card.
 const FEW_TRIES: u8 = 2;
+
+/// As much as a server's answer may be late, or its clock off.
+const CLOCK_TOLERANCE_S: u64 = 60;
 
 /// What a diagnosis is made of.
 pub(crate) struct Facts<'a> {
@@ -195,9 +198,22 @@ fn clock(facts: &Facts<'_>) -> Seen {
             witness: ClockWitness::Certificate,
         };
     }
+    let date = facts.observed.date;
+    if let Some(Date { server, clock }) = date
+        && server.abs_diff(clock) > CLOCK_TOLERANCE_S
+    {
+        return Seen::ClockDiffers {
+            clock_unix_s: clock,
+            server_unix_s: server,
+        };
+    }
     match facts.observed.clock_is_set {
         Some(true) => Seen::ClockAgrees {
             witness: ClockWitness::TimeService,
+        },
+        // A clock that runs well needs no service.
+        Some(false) | None if date.is_some() => Seen::ClockAgrees {
+            witness: ClockWitness::ProbeServer,
         },
         Some(false) => Seen::ClockNotSet,
         None => Seen::ClockUnwitnessed,

@@ -241,6 +241,10 @@ fn everything() -> Vec<Seen> {
             clock_unix_s: u64::from(u32::MAX),
             certificate_unix_s: 1_795_399_200,
         },
+        Seen::ClockDiffers {
+            clock_unix_s: 0,
+            server_unix_s: 1_795_399_200,
+        },
         Seen::ClockNotSet,
         Seen::ClockUnwitnessed,
         Seen::NameResolved {
@@ -304,8 +308,12 @@ fn everything() -> Vec<Seen> {
         Seen::NoInternalName,
     ];
     all.extend(
-        [ClockWitness::Certificate, ClockWitness::TimeService]
-            .map(|witness| Seen::ClockAgrees { witness }),
+        [
+            ClockWitness::Certificate,
+            ClockWitness::TimeService,
+            ClockWitness::ProbeServer,
+        ]
+        .map(|witness| Seen::ClockAgrees { witness }),
     );
     for fault in [
         ResolutionFault::NoResolver,

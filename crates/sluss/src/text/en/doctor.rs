@@ -87,7 +87,18 @@ impl DoctorText for English {
                 ClockWitness::TimeService => {
                     "The system's time service has set the clock.".to_owned()
                 }
+                ClockWitness::ProbeServer => {
+                    "The clock agrees with the server of the portal probe.".to_owned()
+                }
             },
+            Seen::ClockDiffers {
+                clock_unix_s,
+                server_unix_s,
+            } => format!(
+                "The clock says {}, and the server of the portal probe says {}. That was told in clear, so it is a hint and no proof.",
+                moment(*clock_unix_s),
+                moment(*server_unix_s)
+            ),
             Seen::ClockOff {
                 clock_unix_s,
                 certificate_unix_s,
@@ -270,6 +281,10 @@ impl DoctorText for English {
             Seen::ClockOff { .. } => Cure::both(
                 "Set the laptop's clock right.",
                 "If the clock is right, renew the beacon's certificate.",
+            ),
+            Seen::ClockDiffers { .. } => Cure::both(
+                "See that the laptop's clock is right.",
+                "The gateway takes no handshake that is older than the last one: `timedatectl` says who sets the clock.",
             ),
             Seen::ClockNotSet => Cure::both(
                 "See that the laptop's clock is right.",

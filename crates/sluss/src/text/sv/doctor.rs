@@ -80,7 +80,16 @@ impl DoctorText for Swedish {
                     "Klockan stämmer med datumen i en fyrs certifikat.".to_owned()
                 }
                 ClockWitness::TimeService => "Systemets tidtjänst har ställt klockan.".to_owned(),
+                ClockWitness::ProbeServer => "Klockan stämmer med portalfrågans server.".to_owned(),
             },
+            Seen::ClockDiffers {
+                clock_unix_s,
+                server_unix_s,
+            } => format!(
+                "Klockan visar {}, och portalfrågans server säger {}. Det sades okrypterat, så det är ett tecken och inget bevis.",
+                moment(*clock_unix_s),
+                moment(*server_unix_s)
+            ),
             Seen::ClockOff {
                 clock_unix_s,
                 certificate_unix_s,
@@ -264,6 +273,10 @@ impl DoctorText for Swedish {
             Seen::ClockOff { .. } => Cure::both(
                 "Ställ datorns klocka.",
                 "Går klockan rätt, förnya fyrens certifikat.",
+            ),
+            Seen::ClockDiffers { .. } => Cure::both(
+                "Se efter att datorns klocka går rätt.",
+                "Gatewayen tar ingen handskakning som är äldre än den senaste: `timedatectl` säger vem som ställer klockan.",
             ),
             Seen::ClockNotSet => Cure::both(
                 "Se efter att datorns klocka går rätt.",

@@ -13,7 +13,7 @@ use sluss_policy::{Policy, Source};
 use sluss_supervisor::{LinkId, PortalAnswer, PortalCheck};
 
 use super::{Facts, diagnose};
-use crate::doctor::Observed;
+use crate::doctor::{Date, Observed};
 use crate::resolver::{Fault, How, Located, Resolution as Resolved};
 
 const POLICY: &str = r#"
@@ -405,6 +405,29 @@ fn a_bare_key_vouches_for_no_date_and_the_time_service_for_what_it_set() {
         "name = \"city hall\"\nkind = \"tls\"",
     ));
     assert_eq!(laptop.finding(Check::Clock).verdict, Verdict::Ok);
+}
+
+#[test]
+fn a_servers_word_is_a_hint_and_weighs_less_than_a_certificate() {
+    let mut laptop = home();
+    let date = |server| {
+        Some(Date {
+            server,
+            clock: 1_795_399_200,
+        })
+    };
+    laptop.observed.date = date(1_795_399_190);
+    assert_eq!(laptop.finding(Check::Clock).verdict, Verdict::Ok);
+    // An hour, as after a change to summer time by hand.
+    laptop.observed.date = date(1_795_395_600);
+    assert_eq!(
+        laptop.seen(Check::Clock),
+        Seen::ClockDiffers {
+            clock_unix_s: 1_795_399_200,
+            server_unix_s: 1_795_395_600,
+        }
+    );
+    assert_eq!(laptop.failed(), []);
 }
 
 #[test]
