@@ -76,7 +76,7 @@ pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
     }
     let stranger = Identity::new()?;
     let told = probe(&laptop, BEACON, &["--pin", stranger.pin()])
-        .unwrap_err()
+        .expect_err("another key is pinned")
         .to_string();
     ensure!(
         told.contains("another key") && told.contains(&pin),
