@@ -303,7 +303,7 @@ fn besieged(stage: &Stage, port: Port, place: Place) -> Result<Vec<Change>> {
     Ok(stage.monitor.since(began))
 }
 
-/// A conference's Wi-Fi: a thousand neighbours look for each other, and for us.
+/// A conference's Wi-Fi: for seconds a thousand neighbours look for us.
 pub(crate) fn a_thousand_neighbours_wake_nobody() -> Result<()> {
     let mut stage = Stage::set(Boot::Plain)?;
     stage.open_tunnel(Port::WiFi, Place::Cafe)?;
@@ -325,6 +325,7 @@ pub(crate) fn a_thousand_neighbours_wake_nobody() -> Result<()> {
         let [high, low] = number.to_be_bytes();
         let neighbour = Ipv4Addr::new(192, 168, 178, 60 + (number % 190) as u8);
         stranger.ask(([OURS[0], OURS[1], 1, 0, high, low], neighbour), us)?;
+        thread::sleep(Duration::from_millis(3));
     }
     eventually("the neighbours are known", PATIENCE, || {
         let known = stage.world.laptop.ip("neigh show dev wlan0")?;
@@ -332,7 +333,7 @@ pub(crate) fn a_thousand_neighbours_wake_nobody() -> Result<()> {
     })?;
     let woken = meter::wake_ups(daemon)? - before;
     println!("measured {woken} wake-ups of the daemon by 1000 neighbours");
-    ensure!(woken <= 20, "{woken} wake-ups");
+    ensure!(woken <= 8, "{woken} wake-ups");
     Ok(())
 }
 

@@ -205,7 +205,12 @@ pub(crate) fn what_a_portal_says_is_not_repeated_raw() -> Result<()> {
         stage.laptop.crash();
         stage.laptop.start()?;
         if is_readable {
-            until_portal(&stage, "found").with_context(|| start.clone())?;
+            let status = until_portal(&stage, "found").with_context(|| start.clone())?;
+            let login = &status["portal"]["page"]["login"];
+            ensure!(
+                login.is_null() || login == "http://portal.example/login",
+                "{start:?}: {login}"
+            );
         }
         for command in ["status", "why", "doctor"] {
             let text = said(&stage, &[command])?;
