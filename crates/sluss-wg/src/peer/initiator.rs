@@ -53,7 +53,7 @@ enum Stage {
     AwaitSe {
         pending: Pending,
         reply: Reply,
-        newer: Option<Reply>,
+        newer: Option<Box<Reply>>,
         request: Request,
     },
 }
@@ -251,7 +251,7 @@ impl Peer {
                 Stage::AwaitSe {
                     pending,
                     reply: current,
-                    newer: Some(reply),
+                    newer: Some(Box::new(reply)),
                     request,
                 }
             }
@@ -308,7 +308,7 @@ impl Peer {
                             turn,
                         );
                     }
-                    (None, Some(newer)) => self.examine(pending, newer, turn),
+                    (None, Some(newer)) => self.examine(pending, *newer, turn),
                     (None, None) => Stage::Sent(pending),
                 }
             }
@@ -343,7 +343,7 @@ impl Peer {
             } => {
                 turn.abandon(&request);
                 match newer {
-                    Some(newer) => self.examine(pending, newer, turn),
+                    Some(newer) => self.examine(pending, *newer, turn),
                     None => Stage::Sent(pending),
                 }
             }

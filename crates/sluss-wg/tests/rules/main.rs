@@ -11,3 +11,4 @@ mod paths;
 mod responder;
 mod rig;
 mod timers;
+mod town;
