@@ -19,18 +19,16 @@ use sluss_wg::wipe_stack;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::agents::Agents;
 use crate::binding;
 use crate::card_config;
-use crate::doctor;
 use crate::engine::{CallId, Effect, Engine, Figures, Input};
 use crate::enrolment::{self, Desk, Outcome};
 use crate::host_worker;
-use crate::portal;
-use crate::probe;
+use crate::inquiries::Inquiries;
 use crate::reach_worker;
 use crate::resolver::Resolver;
 use crate::tunnel::{Running, Stamp};
@@ -136,10 +134,7 @@ struct Daemon {
     host_worker: JoinHandle<()>,
     reach: mpsc::UnboundedSender<bool>,
     reach_worker: JoinHandle<()>,
-    probe: Option<(Op, AbortHandle)>,
-    portal: Option<(Op, AbortHandle)>,
-    /// The search for the gateway.
-    search: Option<AbortHandle>,
+    inquiries: Inquiries,
     calls: HashMap<CallId, Answer>,
     last_call: u64,
     monitors: Vec<Monitor>,
@@ -173,6 +168,11 @@ impl Daemon {
         enrolments: mpsc::UnboundedSender<Enrolment>,
     ) -> anyhow::Result<Self> {
         let (inputs, happened) = mpsc::unbounded_channel();
+        let resolver = Resolver {
+            internal: settings.policy.internal.clone(),
+            resolv_conf: settings.resolv_conf.clone(),
+        };
+        let inquiries = Inquiries::new(settings.policy.clone(), resolver, inputs.clone());
         let (host, host_worker) = host_worker::start(Host::open()?, inputs.clone());
         let (reach, reach_worker) = reach_worker::start();
         // A daemon that was killed has left it as it was.
@@ -188,9 +188,7 @@ impl Daemon {
             host_worker,
             reach,
             reach_worker,
-            probe: None,
-            portal: None,
-            search: None,
+            inquiries,
             calls: HashMap::new(),
             last_call: 0,
             monitors: Vec::new(),
@@ -251,23 +249,15 @@ impl Daemon {
                 op,
                 links,
                 deadline,
-            } => self.probe(op, links, deadline),
-            Effect::CancelProbe { op } => {
-                if let Some((_, probe)) = self.probe.take_if(|(running, _)| *running == op) {
-                    probe.abort();
-                }
-            }
+            } => self.inquiries.ask_beacons(op, links, deadline, now()),
+            Effect::CancelProbe { op } => self.inquiries.cancel_beacons(op),
             Effect::CheckPortal {
                 op,
                 links,
                 deadline,
-            } => self.check_portal(op, links, deadline),
-            Effect::CancelPortalCheck { op } => {
-                if let Some((_, check)) = self.portal.take_if(|(running, _)| *running == op) {
-                    check.abort();
-                }
-            }
-            Effect::Resolve { links } => self.resolve(links),
+            } => self.inquiries.look_for_portal(op, links, deadline, now()),
+            Effect::CancelPortalCheck { op } => self.inquiries.cancel_portal(op),
+            Effect::Resolve { links } => self.inquiries.look_for_gateway(links),
             Effect::Card {
                 op,
                 command,
@@ -275,9 +265,7 @@ impl Daemon {
             } => self.cards.send(op, command, timeout),
             Effect::StartTunnel { op } => self.start_tunnel(op),
             Effect::StopTunnel { op } => {
-                if let Some(search) = self.search.take() {
-                    search.abort();
-                }
+                self.inquiries.cancel_gateway();
                 if let Some(running) = self.tunnel.take() {
                     running.stop();
                 }
@@ -320,7 +308,7 @@ impl Daemon {
                 call,
                 links,
                 reached,
-            } => self.observe(call, links, reached),
+            } => self.inquiries.observe(call, links, reached),
             Effect::Diagnosis { call, observed } => {
                 let enrolled = self.settings.binding.is_some();
                 let diagnosis = self
@@ -375,60 +363,6 @@ impl Daemon {
         )
     }
 
-    fn probe(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
-        let policy = self.settings.policy.clone();
-        // The deadline is when the supervisor gives up on us; the policy says how long beacons may take.
-        let patience = policy.timing.probe_timeout.min(deadline.since(now()));
-        let inputs = self.inputs.clone();
-        let task = tokio::spawn(async move {
-            let evidence = probe::evidence(&policy, &links, patience).await;
-            drop(inputs.send(Input::ProbeFinished { op, evidence }));
-        });
-        self.probe = Some((op, task.abort_handle()));
-    }
-
-    fn check_portal(&mut self, op: Op, links: Vec<sup::Link>, deadline: sup::Time) {
-        let Some(rules) = self.settings.policy.portal.clone() else {
-            return;
-        };
-        let (resolver, inputs) = (self.resolver(), self.inputs.clone());
-        let patience = deadline.since(now());
-        let task = tokio::spawn(async move {
-            let checks = portal::check(&rules, &resolver, &links, patience).await;
-            drop(inputs.send(Input::PortalChecked { op, checks }));
-        });
-        self.portal = Some((op, task.abort_handle()));
-    }
-
-    /// Looks for the gateway until there is something to call.
-    fn resolve(&mut self, links: Vec<sup::Link>) {
-        let (resolver, inputs) = (self.resolver(), self.inputs.clone());
-        let endpoints = self.settings.policy.endpoints.clone();
-        let timing = self.settings.policy.timing.clone();
-        let task = tokio::spawn(async move {
-            let mut pause = timing.retry_first;
-            loop {
-                let resolution = resolver.resolve(&endpoints, &links).await;
-                let found = !resolution.groups.is_empty();
-                if inputs.send(Input::GatewayFound(resolution)).is_err() || found {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(timing.retry_limit);
-            }
-        });
-        if let Some(earlier) = self.search.replace(task.abort_handle()) {
-            earlier.abort();
-        }
-    }
-
-    fn resolver(&self) -> Resolver {
-        Resolver {
-            internal: self.settings.policy.internal.clone(),
-            resolv_conf: self.settings.resolv_conf.clone(),
-        }
-    }
-
     fn host_config(&self, rules: HostRules) -> HostConfig {
         HostConfig {
             rules,
@@ -454,16 +388,6 @@ impl Daemon {
         let order = host_worker::Order::Apply(op, Box::new(self.host_config(rules)));
         // Its receiver ends with us.
         let _ = self.host.send(order);
-    }
-
-    fn observe(&self, call: CallId, links: Vec<sup::Link>, reached: bool) {
-        let (policy, resolver) = (self.settings.policy.clone(), self.resolver());
-        let inputs = self.inputs.clone();
-        tokio::spawn(async move {
-            let observed = doctor::observe(&policy, &resolver, &links, reached).await;
-            let observed = Box::new(observed);
-            drop(inputs.send(Input::Observed { call, observed }));
-        });
     }
 
     fn figures(&self) -> Figures {

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 mod enrolment;
 mod host_worker;
+mod inquiries;
 pub mod pkcs11;
 pub mod portal;
 pub mod probe;
