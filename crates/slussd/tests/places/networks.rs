@@ -131,7 +131,7 @@ impl Port {
             (3, _) => ("wlan0", Medium::Wireless { open: false }),
             (_, _) => ("usb0", Medium::Mobile),
         };
-        let addresses = self.addressed.then(|| [Some(own), privacy]);
+        let addresses = self.addressed.then_some([Some(own), privacy]);
         Link {
             id: LinkId {
                 index: self.index,
