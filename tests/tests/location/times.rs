@@ -2,12 +2,11 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sluss_tests::moment::{eventually, median, millis, now};
 use sluss_tests::netns::Netns;
 use sluss_tests::stage::{Boot, PATIENCE, Stage};
@@ -58,10 +57,15 @@ pub(crate) fn a_lost_carrier_closes_at_once() -> Result<()> {
         let docked = stage.world.plug(Port::Ethernet, Place::Office)?;
         stage.verdict("inside", docked)?;
         let sender = Sender::start(&stage.world.laptop, Port::Ethernet, WEB)?;
+        let inside = now();
+        eventually("packets are let out", PATIENCE, || {
+            Ok(sender.let_out().filter(|at| *at > inside))
+        })?;
         let lost = stage.world.carrier(Port::Ethernet, false)?;
-        let shut = eventually("the link is shut", PATIENCE, || Ok(sender.refused()))?;
+        eventually("packets are refused", PATIENCE, || {
+            Ok(sender.refused().filter(|at| *at > lost))
+        })?;
         let last = sender.end()?;
-        ensure!(last < shut, "after it was shut, a packet was let out");
         times.push(millis(lost, last));
         stage.verdict("outside", lost)?;
         stage.world.unplug(Port::Ethernet)?;
@@ -113,9 +117,18 @@ fn report(what: &str, wanted: u64, times: Vec<u64>) -> Result<()> {
 
 /// A program that is bound to one link, as any user's may be, and sends 1,000 packets a second.
 struct Sender {
-    stop: Arc<AtomicBool>,
-    refused: Arc<AtomicBool>,
-    thread: thread::JoinHandle<Option<Duration>>,
+    told: Arc<Mutex<Told>>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// What became of its packets.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    /// The moment of the last one that was let out.
+    let_out: Option<Duration>,
+    /// The same of the last one that a firewall refused. A link without a carrier swallows silently.
+    refused: Option<Duration>,
+    stop: bool,
 }
 
 impl Sender {
@@ -126,41 +139,40 @@ impl Sender {
             socket.connect(&SocketAddr::new(to, 9).into())?;
             anyhow::Ok(socket)
         })?;
-        let [stop, refused] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let told = Arc::new(Mutex::new(Told::default()));
         let thread = thread::spawn({
-            let (stop, refused) = (Arc::clone(&stop), Arc::clone(&refused));
+            let told = Arc::clone(&told);
             move || {
-                let mut last = None;
-                while !stop.load(Ordering::Relaxed) {
-                    match socket.send(b"stream") {
-                        Ok(_) => last = Some(now()),
-                        // A firewall's refusal; a link without a carrier swallows silently.
-                        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                            refused.store(true, Ordering::Relaxed);
-                        }
+                while !lock(&told).stop {
+                    let sent = socket.send(b"stream");
+                    match sent.map_err(|error| error.kind()) {
+                        Ok(_) => lock(&told).let_out = Some(now()),
+                        Err(ErrorKind::PermissionDenied) => lock(&told).refused = Some(now()),
                         Err(_) => {}
                     }
                     thread::sleep(Duration::from_millis(1));
                 }
-                last
             }
         });
-        Ok(Sender {
-            stop,
-            refused,
-            thread,
-        })
+        Ok(Sender { told, thread })
     }
 
-    /// The moment, once a packet has been refused.
+    fn let_out(&self) -> Option<Duration> {
+        lock(&self.told).let_out
+    }
+
     fn refused(&self) -> Option<Duration> {
-        self.refused.load(Ordering::Relaxed).then(now)
+        lock(&self.told).refused
     }
 
     /// Ends it; gives the moment of the last packet that was let out.
     fn end(self) -> Result<Duration> {
-        self.stop.store(true, Ordering::Relaxed);
-        let last = self.thread.join().ok().flatten();
-        last.context("no packet was let out")
+        lock(&self.told).stop = true;
+        self.thread.join().ok().context("the sender failed")?;
+        lock(&self.told).let_out.context("no packet was let out")
     }
+}
+
+fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -85,6 +85,10 @@ impl Neighbours {
             *address = found(kernel, *gateway).await.or(*address);
         }
         self.watch(&watched)?;
+        if !watched.keys().eq(self.known.keys()) {
+            // Whoever forged elsewhere does not make us slow here.
+            self.held_until = Instant::now();
+        }
         self.known = watched;
         for link in links {
             let neighbour = |gateway: &IpAddr| {
