@@ -69,12 +69,17 @@ impl std::error::Error for Skip {}
 /// Runs the trials that the command line asks for, each in a fresh process and fresh namespaces, one at a time unless
 /// `--test-threads` says otherwise.
 pub fn main(trials: &[Trial]) -> ExitCode {
+    // Trials measure time: side by side on two cores they would measure each other.
+    side_by_side(1, trials)
+}
+
+/// The same for trials that mostly wait: so many at a time, unless `--test-threads` says otherwise.
+pub fn side_by_side(threads: usize, trials: &[Trial]) -> ExitCode {
     if let Ok(name) = std::env::var(TRIAL) {
         return inside(trials, &name);
     }
     let mut arguments = Arguments::from_args();
-    // Trials measure time: side by side on two cores they would measure each other.
-    arguments.test_threads.get_or_insert(1);
+    arguments.test_threads.get_or_insert(threads);
     let measured = Arc::new(Mutex::new(Vec::new()));
     let trials = trials
         .iter()
