@@ -51,7 +51,7 @@ pub(crate) fn the_private_key_is_nowhere_in_the_daemon() -> Result<()> {
         stage.monitor.until("tunnel", &["down"], asked, PATIENCE)?;
         ensure!(stage.laptop.sluss(&["up"], "")?.status.success());
         stage.monitor.until("tunnel", &["up"], asked, PATIENCE)?;
-        stage.page()?;
+        eventually("the page", PATIENCE, || Ok(stage.page().ok()))?;
     }
     let handshakes = stage.handshakes(Duration::ZERO);
     ensure!(handshakes >= 10, "{handshakes} handshakes");
