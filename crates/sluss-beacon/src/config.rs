@@ -1,10 +1,12 @@
 //! What a beacon is told by its one file.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::Error as _;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::Name;
@@ -31,6 +33,19 @@ pub struct Config {
 #[error(transparent)]
 pub struct BadConfig(#[from] toml::de::Error);
 
+/// No address with a port, and how one is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address with a port, as \"10.20.0.53:8443\" or \"[fd20::53]:8443\"")]
+pub struct BadAddress(String);
+
+/// Reads where a beacon listens.
+///
+/// # Errors
+/// When it is no address, or has no port.
+pub fn address(text: &str) -> Result<SocketAddr, BadAddress> {
+    text.parse().map_err(|_| BadAddress(text.to_owned()))
+}
+
 impl FromStr for Config {
     type Err = BadConfig;
 
@@ -50,13 +65,16 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Name, D::Error> {
 
 fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
     let mut addresses = Vec::new();
-    for text in Vec::<String>::deserialize(from)? {
-        let address: SocketAddr = text.parse().map_err(|_| {
-            D::Error::custom(format!(
-                "{text:?} is not an address with a port, as \"10.20.0.53:8443\" or \"[fd20::53]:8443\""
-            ))
-        })?;
-        if address.port() == 0 || address.ip().is_multicast() {
+    for text in from.deserialize_seq(Texts)? {
+        let address = address(&text).map_err(D::Error::custom)?;
+        let ip = address.ip();
+        // Also one outside, and then the beacon proves that a laptop there is inside.
+        if ip.to_canonical().is_unspecified() {
+            return Err(D::Error::custom(format!(
+                "{ip} is every address of this host: name the internal one"
+            )));
+        }
+        if address.port() == 0 || ip.is_multicast() {
             return Err(D::Error::custom(format!("nobody can be called at {text}")));
         }
         if addresses.contains(&address) {
@@ -69,6 +87,21 @@ fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Erro
         count => Err(D::Error::custom(format!(
             "a beacon listens at 1 to 16 addresses, not {count}"
         ))),
+    }
+}
+
+/// A list, and what to say to who forgot its brackets.
+struct Texts;
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of addresses, as [\"10.20.0.53:8443\"]")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<String>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list))
     }
 }
 
@@ -95,6 +128,26 @@ mod tests {
                 "name = \"a\"\nlisten = [\"10.20.0.53\"]",
                 "line 2",
                 "is not an address with a port",
+            ),
+            (
+                "name = \"a\"\nlisten = \"10.0.0.1:1\"",
+                "line 2",
+                "expected a list of addresses, as [\"10.20.0.53:8443\"]",
+            ),
+            (
+                "name = \"a\"\nlisten = [\"10.0.0.1:1\", \"0.0.0.0:8443\"]",
+                "line 2",
+                "0.0.0.0 is every address of this host: name the internal one",
+            ),
+            (
+                "name = \"a\"\nlisten = [\"[::]:8443\"]",
+                "line 2",
+                ":: is every address of this host: name the internal one",
+            ),
+            (
+                "name = \"a\"\nlisten = [\"[::ffff:0.0.0.0]:8443\"]",
+                "line 2",
+                "is every address of this host",
             ),
             ("name = \"a\"\nlisten = []", "line 2", "1 to 16 addresses"),
             (

@@ -18,7 +18,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ServerConfig, ServerConnection};
 use sluss_policy::Pin;
-use x509_cert::Certificate;
+use x509_cert::certificate::{Certificate, Version};
 use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
@@ -51,6 +51,8 @@ pub enum BadIdentity {
     NoCertificate,
     #[error("holds a certificate that cannot be read")]
     BadCertificate,
+    #[error("begins with a certificate of version {0}; it must be version 3")]
+    OldCertificate(u8),
     #[error("begins with a certificate for another key: {0}")]
     OtherKey(Pin),
     #[error("no randomness for a key")]
@@ -159,8 +161,14 @@ fn owner(certificate: &CertificateDer<'_>) -> Result<Pin, BadIdentity> {
     Ok(key_pin(&parsed.subject_public_key_info()))
 }
 
+/// From when until when it is valid; only version 3 is for TLS.
 fn dates(certificate: &CertificateDer<'_>) -> Result<(Duration, Duration), BadIdentity> {
     let parsed = Certificate::from_der(certificate).map_err(|_| BadIdentity::BadCertificate)?;
+    match parsed.tbs_certificate().version() {
+        Version::V1 => return Err(BadIdentity::OldCertificate(1)),
+        Version::V2 => return Err(BadIdentity::OldCertificate(2)),
+        Version::V3 => {}
+    }
     let validity = parsed.tbs_certificate().validity();
     Ok((
         validity.not_before.to_unix_duration(),

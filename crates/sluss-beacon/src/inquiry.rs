@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sluss_beacon::{NoProof, Probe, Proof};
-use sluss_policy::Beacon;
+use sluss_policy::{Beacon, BeaconKind};
 
 use crate::{say, since_epoch};
 
@@ -41,8 +41,12 @@ pub(crate) fn run(beacon: &Beacon, patience: Duration) -> Result<ExitCode> {
         }
         Err(NoProof::WrongKey { shown }) if beacon.pins.is_empty() => {
             say(format_args!("{address} shows the key {shown}"))?;
+            let who = match beacon.kind {
+                BeaconKind::Beacon => "`sluss-beacon key pin` says where the key is",
+                BeaconKind::Tls => "its administrator says",
+            };
             say(format_args!(
-                "this proves nothing: compare it with what `sluss-beacon key pin` says where the key is"
+                "this proves nothing: compare it with what {who}"
             ))?;
             return Ok(ExitCode::FAILURE);
         }

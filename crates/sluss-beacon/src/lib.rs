@@ -13,7 +13,7 @@ mod trust;
 mod visit;
 
 pub use answer::{Answer, MalformedAnswer, Name};
-pub use config::{BadConfig, Config};
+pub use config::{BadAddress, BadConfig, Config, address};
 pub use identity::{BadIdentity, Identity};
 pub use pins::{certificate_pin, key_pin};
 pub use probe::{NoProof, Probe, Proof};

@@ -1,5 +1,6 @@
 //! `sluss-beacon`: the server that proves to laptops that they are inside, and what IT needs to set it up.
 
+mod check;
 mod files;
 mod inquiry;
 mod serve;
@@ -8,14 +9,14 @@ mod tally;
 use std::alloc::System;
 use std::io::{IsTerminal, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use sluss_beacon::{Config, Identity};
-use sluss_policy::{Beacon, BeaconKind, Pin};
+use sluss_beacon::Identity;
+use sluss_policy::{Beacon, BeaconKind, Pin, ValueError};
 use tracing_subscriber::EnvFilter;
 use zeroizing_alloc::ZeroAlloc;
 
@@ -74,9 +75,10 @@ enum KeyCommand {
 #[derive(clap::Args)]
 struct Inquiry {
     /// Where it listens: 10.20.0.53:8443 or [fd20::53]:8443
+    #[arg(value_parser = sluss_beacon::address)]
     address: SocketAddr,
     /// As in the policy; without any, the key that it shows is printed, and nothing is proved
-    #[arg(long)]
+    #[arg(long, value_parser = pin)]
     pin: Vec<Pin>,
     /// What is expected at the address
     #[arg(long, value_enum, default_value_t = Kind::Beacon)]
@@ -115,10 +117,10 @@ fn run(command: Command) -> Result<ExitCode> {
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_writer(std::io::stderr)
                 .init();
-            let (config, identity) = read(&config)?;
+            let (config, identity) = files::read_config(&config)?;
             serve::run(&config, identity)?;
         }
-        Command::Check { config } => return check(&config),
+        Command::Check { config } => return check::run(&config),
         Command::Key(KeyCommand::Generate { file }) => {
             files::write_key(&file, &Identity::generate()?)?;
             say(format_args!("{}", files::read_identity(&file, None)?.pin()))?;
@@ -134,48 +136,17 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> Result<(Config, Identity)> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let config: Config = text.parse().with_context(|| path.display().to_string())?;
-    let identity = files::read_identity(&config.key, config.certificate.as_deref())?;
-    Ok((config, identity))
-}
-
-/// Prints the part of the policy that belongs to this beacon. Not so if something is wrong that the file does not show.
-fn check(path: &Path) -> Result<ExitCode> {
-    let (config, identity) = read(path)?;
-    let mut code = ExitCode::SUCCESS;
-    let mut warn = |what: String| {
-        eprintln!("sluss-beacon: {what}");
-        code = ExitCode::FAILURE;
-    };
-    for address in &config.listen {
-        if !serve::is_ours(*address) {
-            warn(format!(
-                "this host does not have the address {}",
-                address.ip()
-            ));
+fn pin(text: &str) -> Result<Pin, String> {
+    text.parse().map_err(|error: ValueError| {
+        let cut = matches!(
+            error,
+            ValueError::NotBase64 | ValueError::WrongLength { .. }
+        );
+        match cut {
+            true => "its hash has 44 characters, ending in =; was its end cut off?".to_owned(),
+            false => error.to_string(),
         }
-    }
-    if let Some((_, not_before, not_after)) = identity.certificate() {
-        let now = since_epoch()?;
-        if now < not_before || now > not_after {
-            warn("the certificate is not valid today: laptops will not take it".to_owned());
-        }
-    }
-    let name = toml::Value::String(config.name.to_string());
-    say(format_args!("[[beacon]]\nname = {name}"))?;
-    let addresses: Vec<_> = config
-        .listen
-        .iter()
-        .map(|address| format!("\"{address}\""))
-        .collect();
-    say(format_args!("addresses = [{}]", addresses.join(", ")))?;
-    say(format_args!("pins = [\"{}\"]", identity.pin()))?;
-    if let Some((pin, ..)) = identity.certificate() {
-        say(format_args!("# or by its certificate: pins = [\"{pin}\"]"))?;
-    }
-    Ok(code)
+    })
 }
 
 fn since_epoch() -> Result<Duration> {

@@ -1,9 +1,9 @@
 //! The server: accepts, answers, and never holds more callers than it has room for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::check;
 use crate::tally::{Outcome, Tally};
 
 /// A caller is done by then, or is no laptop.
@@ -45,9 +46,13 @@ pub(crate) fn run(config: &Config, identity: Identity) -> Result<()> {
         .block_on(serve(config, identity))
 }
 
-/// Whether this host has the address that is to be listened at.
-pub(crate) fn is_ours(address: SocketAddr) -> bool {
-    UdpSocket::bind((address.ip(), 0)).is_ok()
+/// Those that this host does not have, at this moment.
+pub(crate) fn absent(addresses: &[SocketAddr]) -> BTreeSet<IpAddr> {
+    addresses
+        .iter()
+        .map(SocketAddr::ip)
+        .filter(|ip| UdpSocket::bind((*ip, 0)).is_err())
+        .collect()
 }
 
 async fn serve(config: &Config, identity: Identity) -> Result<()> {
@@ -55,10 +60,14 @@ async fn serve(config: &Config, identity: Identity) -> Result<()> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    if let Some(what) = check::certificate_out_of_date(&identity)? {
+        tracing::warn!("{what}");
+    }
     let pin = identity.pin();
     let (presence, mut all_gone) = mpsc::channel(1);
     let host = Arc::new(Host {
         name: config.name.clone(),
+        listen: config.listen.clone(),
         identity: Arc::new(identity),
         guests: Mutex::default(),
         tally: Mutex::default(),
@@ -70,10 +79,10 @@ async fn serve(config: &Config, identity: Identity) -> Result<()> {
     doors.spawn(tell(Arc::clone(&host)));
     for address in &config.listen {
         let listener = listen(*address).with_context(|| format!("listen at {address}"))?;
-        if !is_ours(*address) {
-            tracing::warn!("this host does not have the address {} yet", address.ip());
-        }
         doors.spawn(accept(listener, Arc::clone(&host)));
+    }
+    for ip in absent(&config.listen) {
+        tracing::warn!("this host does not have the address {ip} yet");
     }
     tracing::info!("{} answers with the key {pin}", config.name);
     // Without a service manager nobody listens.
@@ -112,11 +121,16 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Tells the service manager how many came: soon after each, and not for each.
+/// Tells the service manager how many came: soon after each, and not for each; and where nobody can come.
 async fn tell(host: Arc<Host>) {
     loop {
+        let mut status = lock(&host.tally).to_string();
+        for ip in absent(&host.listen) {
+            status += &format!("; this host does not have the address {ip}");
+        }
+        // Without a service manager nobody listens.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
         host.counted.notified().await;
-        lock(&host.tally).tell_status();
         sleep(STATUS_EVERY).await;
     }
 }
@@ -139,6 +153,7 @@ async fn accept(listener: TcpListener, host: Arc<Host>) {
 
 struct Host {
     name: Name,
+    listen: Vec<SocketAddr>,
     identity: Arc<Identity>,
     guests: Mutex<Guests>,
     tally: Mutex<Tally>,

@@ -56,11 +56,6 @@ impl Tally {
             tracing::info!("{self}");
         }
     }
-
-    pub(crate) fn tell_status(&self) {
-        // Without a service manager nobody listens.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&self.to_string())]);
-    }
 }
 
 impl fmt::Display for Tally {

@@ -157,7 +157,7 @@ pub(crate) fn a_key_that_others_can_read_is_refused() -> Result<()> {
     ensure!(run(&["key", "generate"])?.0);
     let text = std::fs::read(&key)?;
     let (again, told) = run(&["key", "generate"])?;
-    ensure!(!again && told.contains("exists"), "{told}");
+    ensure!(!again && told.contains("there is a key already"), "{told}");
     ensure!(std::fs::read(&key)? == text, "the key was overwritten");
 
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o640);

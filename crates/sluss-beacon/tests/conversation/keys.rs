@@ -213,6 +213,13 @@ fn keys_are_read_as_openssl_writes_them_and_others_refused_by_their_reason() {
         refused(&key, Some(&other.certificate.pem())),
         OtherKey(other.key_pin())
     );
+    // What `openssl x509 -req -signkey` makes without extensions.
+    let version_1 = "-----BEGIN CERTIFICATE-----\nMIHeMIGRAhRPrDkq5bImF0Gp52/+Ll/di4CrjjAFBgMrZXAwETEPMA0GA1UEAwwG\nYmVhY29uMCAXDTI2MTEyMzAzMzU0M1oYDzIxMjYxMDMwMDMzNTQzWjARMQ8wDQYD\nVQQDDAZiZWFjb24wKjAFBgMrZXADIQAFz6bAwFTIY2IQsux+umAcWKMljWoFZFm8\nd/7NmC5j+jAFBgMrZXADQQA26RujthgzqCyqtDk1MaPuE8jOY67V1TvldJ2otgNi\nu3LVG9215e/AhSZM7HP2PM/6Lu/QsXpEMcOhw78ImxgI\n-----END CERTIFICATE-----\n";
+    let told = refused(&key, Some(version_1)).to_string();
+    assert!(
+        told.ends_with("a certificate of version 1; it must be version 3"),
+        "{told}"
+    );
     let x25519 = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEIHcHbQpzGKV9PBbBclGyZkXfTC+H68CZKrF3+6UduSwq\n-----END PRIVATE KEY-----\n";
     assert_eq!(refused(x25519, None), UnknownKey);
     let identity = Identity::from_pem(key.as_bytes(), None).unwrap();
