@@ -95,12 +95,13 @@ pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
         Ok(told.contains("answered 2, declined 1,").then_some(()))
     })?;
 
-    a_new_key_takes_over(&host, &laptop, &pin)?;
-    it_is_as_locked_up_as_it_says(&host)
+    let pin = a_new_key_takes_over(&host, &laptop, &pin)?;
+    it_is_as_locked_up_as_it_says(&host)?;
+    a_key_may_lie_in_another_place(&host, &laptop, &pin)
 }
 
-/// The page's steps for a new key: both pins are in the policy, and only then the beacon changes.
-fn a_new_key_takes_over(host: &Container, laptop: &Netns, old: &str) -> Result<()> {
+/// The page's steps for a new key: both pins are in the policy, and only then the beacon changes. Gives the new pin.
+fn a_new_key_takes_over(host: &Container, laptop: &Netns, old: &str) -> Result<String> {
     let mut scripts = on_host("A new key")?.into_iter();
     let prepare = scripts
         .next()
@@ -117,7 +118,25 @@ fn a_new_key_takes_over(host: &Container, laptop: &Netns, old: &str) -> Result<(
         probe(laptop, BEACON, &["--pin", old]).is_err(),
         "the old key is still there"
     );
-    Ok(())
+    Ok(new)
+}
+
+/// As the page's example has it, for which it shows a drop-in.
+fn a_key_may_lie_in_another_place(host: &Container, laptop: &Netns, pin: &str) -> Result<()> {
+    let drop_in = "[Service]\nLoadCredential=\nLoadCredential=town.key:/etc/keys/town.key\n";
+    for line in drop_in.lines().chain(["key = \"/etc/keys/town.key\""]) {
+        ensure!(PAGE.contains(&format!("\n    {line}\n")), "{line}");
+    }
+    let script = format!(
+        "mkdir -p /etc/keys /etc/systemd/system/sluss-beacon.service.d
+         mv /etc/sluss-beacon.key /etc/keys/town.key
+         sed -i 's|^key = .*|key = \"/etc/keys/town.key\"|' /etc/sluss-beacon.toml
+         printf '{drop_in}' > /etc/systemd/system/sluss-beacon.service.d/override.conf
+         systemctl daemon-reload
+         sluss-beacon check && systemctl restart sluss-beacon"
+    );
+    host.run("sh", &["-ec", &script])?;
+    probe(laptop, BEACON, &["--pin", pin]).map(|_| ())
 }
 
 fn it_is_as_locked_up_as_it_says(host: &Container) -> Result<()> {
