@@ -76,7 +76,6 @@ async fn serve(config: &Config, identity: Identity) -> Result<()> {
         _presence: presence,
     });
     let mut doors = JoinSet::new();
-    doors.spawn(tell(Arc::clone(&host)));
     for address in &config.listen {
         let listener = listen(*address).with_context(|| format!("listen at {address}"))?;
         doors.spawn(accept(listener, Arc::clone(&host)));
@@ -87,6 +86,7 @@ async fn serve(config: &Config, identity: Identity) -> Result<()> {
     tracing::info!("{} answers with the key {pin}", config.name);
     // Without a service manager nobody listens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    doors.spawn(tell(Arc::clone(&host)));
 
     tokio::select! {
         _ = terminate.recv() => {}

@@ -4,8 +4,10 @@
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
@@ -13,6 +15,8 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sluss-beacon");
 
 const NOBODY: u32 = 65534;
+
+const DEADLINE: Duration = Duration::from_secs(10);
 
 #[test]
 fn the_policy_names_no_address_that_this_host_does_not_have() {
@@ -73,14 +77,7 @@ fn a_certificate_out_of_its_dates_is_told() {
         ((2001, 2002), "has expired"),
         ((3001, 3002), "is not valid yet"),
     ] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.not_before = date_time_ymd(first, 1, 1);
-        params.not_after = date_time_ymd(last, 1, 1);
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(host.path("town.key"), key.serialize_pem()).unwrap();
-        let file = host.path("beacon.pem");
-        std::fs::write(&file, certificate.pem()).unwrap();
+        let file = host.certify(first, last);
         let told = host.check(&format!(
             "listen = [\"127.0.0.1:8443\"]\ncertificate = \"{file}\""
         ));
@@ -89,6 +86,41 @@ fn a_certificate_out_of_its_dates_is_told() {
             "the certificate {reason}: laptops will not take it"
         ));
     }
+}
+
+#[test]
+fn a_server_that_nobody_will_believe_says_why() {
+    let host = Host::new();
+    let certificate = host.certify(2001, 2002);
+    let config = host.config(&format!(
+        "listen = [\"192.0.2.1:8443\"]\ncertificate = \"{certificate}\""
+    ));
+    let manager = UnixDatagram::bind(host.path("notify")).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut server = Command::new(PROGRAM)
+        .args(["serve", "--config", &config])
+        .env("NOTIFY_SOCKET", host.path("notify"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let absent = "this host does not have the address 192.0.2.1";
+    let mut message = [0; 1024];
+    let status = std::iter::from_fn(|| {
+        manager
+            .recv(&mut message)
+            .ok()
+            .map(|count| String::from_utf8(message[..count].to_vec()).unwrap())
+    })
+    .find(|told| told.contains("STATUS="));
+    server.kill().unwrap();
+    let log = server.wait_with_output().unwrap().stderr;
+    let log = String::from_utf8(log).unwrap();
+    assert!(
+        status.is_some_and(|status| status.contains(absent)),
+        "{log}"
+    );
+    assert!(log.contains(absent), "{log}");
+    assert!(log.contains("the certificate has expired"), "{log}");
 }
 
 #[test]
@@ -170,6 +202,20 @@ impl Host {
         let key = self.path("town.key");
         let text = format!("name = \"town hall\"\nkey = \"{key}\"\n{lines}\n");
         std::fs::write(&file, text).unwrap();
+        set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        file
+    }
+
+    /// Gives it another key, with a certificate that is valid from the first to the second of these years.
+    fn certify(&self, first: i32, last: i32) -> String {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(first, 1, 1);
+        params.not_after = date_time_ymd(last, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(self.path("town.key"), key.serialize_pem()).unwrap();
+        let file = self.path("beacon.pem");
+        std::fs::write(&file, certificate.pem()).unwrap();
         set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
         file
     }
