@@ -40,7 +40,7 @@ pub const POLICY_KEYS: &[KeyInfo] = &[
         "pins = [\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]",
     ),
     key("beacon.site", "site = \"south\""),
-    key("beacon.nat", "nat = [\"10.20.255.9\"]"),
+    key("beacon.nat", "nat = [\"10.20.254.9\"]"),
     key("portal.probe", "probe = \"http://probe.example.se/\""),
     key("portal.expect", "expect = \"open\""),
     key("portal.open", "open = true"),
