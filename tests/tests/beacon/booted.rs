@@ -11,7 +11,6 @@ use sluss_tests::beacon::Identity;
 use sluss_tests::container::{Container, Disk};
 use sluss_tests::moment::eventually;
 use sluss_tests::netns::{Netns, veth};
-use sluss_tests::skip;
 
 const PAGE: &str = include_str!("../../../docs/beacon.md");
 
@@ -20,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where the page's own example has it.
 const BEACON: &str = "10.20.0.53:8443";
 const BEACON_V6: &str = "[fd20::53]:8443";
+
+const WITHOUT_PRIVATE_USERS: &str = "mkdir -p /etc/systemd/system/sluss-beacon.service.d
+printf '[Service]\nPrivateUsers=no\n' >/etc/systemd/system/sluss-beacon.service.d/chroot.conf";
 
 /// Types what the page says on the beacon's host, and then on a laptop; nothing else but the addresses is given.
 pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
@@ -41,8 +43,11 @@ pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
         disk.install(&repository.join(from), to)?;
     }
     let host = disk.boot(&host)?;
-    if host.run("unshare", &["--user", "true"]).is_err() {
-        skip!("this host is in a chroot, where the kernel makes no user namespace for the unit");
+    // Where this machine is itself in a chroot, the kernel makes none.
+    let has_user_namespaces = host.run("unshare", &["--user", "true"]).is_ok();
+    if !has_user_namespaces {
+        println!("measured without PrivateUsers=, since there are no user namespaces here");
+        host.run("sh", &["-ec", WITHOUT_PRIVATE_USERS])?;
     }
 
     let mut said = String::new();
@@ -96,7 +101,9 @@ pub(crate) fn the_page_sets_up_a_beacon() -> Result<()> {
     })?;
 
     let pin = a_new_key_takes_over(&host, &laptop, &pin)?;
-    it_is_as_locked_up_as_it_says(&host)?;
+    if has_user_namespaces {
+        it_is_as_locked_up_as_it_says(&host)?;
+    }
     a_key_may_lie_in_another_place(&host, &laptop, &pin)
 }
 
